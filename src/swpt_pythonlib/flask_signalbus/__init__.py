@@ -1,0 +1,20 @@
+"""A transactional outbox for Flask-SQLAlchemy.
+
+An application records *signals*, rows of its own tables, in the same
+transaction as its data. The signal bus sends them afterwards, over whatever
+message bus the application uses, and deletes them.
+"""
+
+from ._retry import RetryPolicy
+from .atomic import AtomicProceduresMixin
+from .exceptions import DBSerializationError
+from .signalbus import SignalBus, SignalBusMixin, get_models_to_flush
+
+__all__ = [
+    "AtomicProceduresMixin",
+    "DBSerializationError",
+    "RetryPolicy",
+    "SignalBus",
+    "SignalBusMixin",
+    "get_models_to_flush",
+]

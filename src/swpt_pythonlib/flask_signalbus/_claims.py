@@ -1,0 +1,290 @@
+"""The statements that find, claim and delete pending signals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Delete,
+    Dialect,
+    Integer,
+    Row,
+    Select,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
+
+from ._dialects import Claim, traits_of
+from ._keys import Key, KeyOrder
+from ._models import Outbox
+
+Rows = Sequence[Row[Any]]
+Parameters = dict[str, Any]
+Execution = Callable[[Connection, Parameters], Rows]
+Deletion = Callable[[Connection, Sequence[Any]], CursorResult[Any]]
+
+# MySQL stops planning a list of keys as ranges when the list outgrows
+# 'range_optimizer_max_mem_size', at about 36 000 keys.
+_KEYS_PER_DELETE = 1000
+
+
+@dataclass(frozen=True)
+class Span:
+    """The signals behind one key (or from the first on), up to another."""
+
+    after: Key | None
+    last: Key
+
+    def behind(self, key: Key) -> Span | None:
+        """Return the rest of the span behind a key, if there is any."""
+        return None if key == self.last else Span(key, self.last)
+
+
+@lru_cache(maxsize=256)
+def claims_of(outbox: Outbox, dialect: Dialect) -> Claims:
+    """Return the statements for an outbox, which are built once.
+
+    SQLAlchemy need not analyze a statement again that it is given again.
+    """
+    return Claims(outbox, dialect)
+
+
+class Claims:
+    """The statements that find, claim and delete the signals of one model.
+
+    :param outbox: Where the signals lie.
+    :param dialect: The database that executes the statements.
+    """
+
+    def __init__(self, outbox: Outbox, dialect: Dialect) -> None:
+        self.outbox = outbox
+        self.traits = traits_of(dialect)
+        self.order = KeyOrder(outbox.key, dialect)
+
+    def newest_key(self, connection: Connection) -> Key | None:
+        """Return the last key of all, or ``None`` if nothing is pending."""
+        row = connection.execute(self._select_newest).first()
+        return None if row is None else tuple(row)
+
+    def peek(self, connection: Connection, span: Span, limit: int) -> list[Key]:
+        """Return the first keys of a span, also those that others hold."""
+        first = self._select_first(self._within(has_start=span.after is not None))
+        statement = first.with_only_columns(*self.outbox.key)
+        rows = connection.execute(statement, self._parameters(span, limit))
+        return [tuple(row) for row in rows]
+
+    def claim(self, connection: Connection, span: Span, limit: int) -> Rows:
+        """Delete the first signals of a span, except those that others hold.
+
+        :return: What has been deleted, in the order of the primary key.
+        :raises RuntimeError: If a claimed signal could not be deleted.
+        """
+        claim = self._claim_first if span.after is None else self._claim_next
+        return claim(connection, self._parameters(span, limit))
+
+    def claim_one(self, connection: Connection, key: Key) -> Rows:
+        """Delete a signal, unless it is gone or somebody else holds it."""
+        parameters = self.order.parameters("only", key)
+        return self._claim_only(connection, {**parameters, "limit": 1})
+
+    @cached_property
+    def _select_newest(self) -> Select[Any]:
+        newest_first = (column.desc() for column in self.outbox.key)
+        return self._select(*self.outbox.key).order_by(*newest_first).limit(1)
+
+    @cached_property
+    def _claim_first(self) -> Execution:
+        return self._build(self._within(has_start=False))
+
+    @cached_property
+    def _claim_next(self) -> Execution:
+        return self._build(self._within(has_start=True))
+
+    @cached_property
+    def _claim_only(self) -> Execution:
+        return self._build(self.order.equals("only"))
+
+    def _build(self, condition: ColumnElement[bool]) -> Execution:
+        return _STRATEGIES[self.traits.claim](self, self._select_first(condition))
+
+    def _select_first(self, condition: ColumnElement[bool]) -> Select[Any]:
+        statement = self._select(*self.outbox.columns).where(condition)
+        limit = bindparam("limit", type_=Integer)
+        return statement.order_by(*self.outbox.key).limit(limit)
+
+    def _select(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        return select(*columns).where(*self.outbox.kind)
+
+    def _within(self, *, has_start: bool) -> ColumnElement[bool]:
+        is_up_to_last = self.order.is_up_to("last")
+        if not has_start:
+            return is_up_to_last
+
+        return and_(self.order.is_after("after"), is_up_to_last)
+
+    def _parameters(self, span: Span, limit: int) -> Parameters:
+        parameters = {"limit": limit, **self.order.parameters("last", span.last)}
+        if span.after is not None:
+            parameters |= self.order.parameters("after", span.after)
+
+        return parameters
+
+
+def _delete_key_array(claims: Claims, first: Select[Any]) -> Execution:
+    outbox = claims.outbox
+    first = first.with_for_update(skip_locked=True)
+    if len(outbox.key) == 1:
+        (column,) = outbox.key
+        keys = first.with_only_columns(column).correlate(None)
+        condition = column == any_(func.array(keys.scalar_subquery()))
+    else:
+        # No index can be searched for an array of composite keys. A 'ctid' finds
+        # the rows at once; the key tells them from rows of other partitions.
+        place: ColumnElement[Any] = literal_column("ctid")
+        chosen = first.with_only_columns(place.label(None), *outbox.key).cte()
+        chosen_place, *chosen_key = chosen.c
+        places = select(chosen_place).scalar_subquery()
+        condition = and_(
+            place == any_(func.array(places)),
+            _key(outbox).in_(select(*chosen_key)),
+        )
+
+    gone = delete(outbox.table).where(condition).returning(*outbox.columns).cte()
+    # RETURNING has no order.
+    in_order = (gone.c[outbox.columns[i].name] for i in outbox.key_positions)
+    statement = select(gone).order_by(*in_order)
+    return lambda connection, parameters: connection.execute(
+        statement, parameters
+    ).all()
+
+
+def _delete_keys(claims: Claims, first: Select[Any]) -> Execution:
+    outbox = claims.outbox
+    keys = first.with_only_columns(*outbox.key).correlate(None)
+    deletion = delete(outbox.table).where(_key(outbox).in_(keys))
+    statement = deletion.returning(*outbox.columns)
+    rank = claims.order.rank(outbox.key_positions)
+
+    def claim(connection: Connection, parameters: Parameters) -> Rows:
+        rows = connection.execute(statement, parameters).all()
+        # RETURNING has no order.
+        return sorted(rows, key=rank)
+
+    return claim
+
+
+def _lock_and_delete_in_order(claims: Claims, first: Select[Any]) -> Execution:
+    statement = first.with_for_update(skip_locked=claims.traits.skips_locked_rows)
+    outbox = claims.outbox
+    is_composite = len(outbox.key) > 1
+    delete_chunk = _delete_tuples(claims) if is_composite else _delete_values(outbox)
+
+    def claim(connection: Connection, parameters: Parameters) -> Rows:
+        rows = connection.execute(statement, parameters).all()
+        keys = list(map(outbox.key_value, rows))
+        for i in range(0, len(keys), _KEYS_PER_DELETE):
+            chunk = keys[i : i + _KEYS_PER_DELETE]
+            _check_deleted(outbox, delete_chunk(connection, chunk), len(chunk))
+
+        return rows
+
+    return claim
+
+
+def _lock_and_delete_each(claims: Claims, first: Select[Any]) -> Execution:
+    outbox, order = claims.outbox, claims.order
+    statement = first.with_for_update(skip_locked=claims.traits.skips_locked_rows)
+    deletion = delete(outbox.table).where(order.equals("only"))
+
+    def claim(connection: Connection, parameters: Parameters) -> Rows:
+        rows = connection.execute(statement, parameters).all()
+        for row in rows:
+            only = order.parameters("only", outbox.key_of(row))
+            _check_deleted(outbox, connection.execute(deletion, only), 1)
+
+        return rows
+
+    return claim
+
+
+def _delete_values(outbox: Outbox) -> Deletion:
+    (column,) = outbox.key
+    deletion = _delete_in_order(outbox, column.in_(bindparam("keys", expanding=True)))
+    return lambda connection, keys: connection.execute(
+        deletion, {"keys": keys, "limit": len(keys)}
+    )
+
+
+def _delete_tuples(claims: Claims) -> Deletion:
+    """Delete by composite keys, each of which is spelled out.
+
+    For a list of tuples MariaDB may scan the whole index.
+    """
+    order = claims.order
+
+    @cache
+    def deletion_of(count: int) -> Delete:
+        is_one_of_them = or_(*(order.equals(f"key{n}") for n in range(count)))
+        return _delete_in_order(claims.outbox, is_one_of_them)
+
+    def delete_tuples(connection: Connection, keys: Sequence[Key]) -> CursorResult[Any]:
+        # Repeating a key does no harm, and makes for few different statements.
+        count = 1 << (len(keys) - 1).bit_length()
+        parameters: Parameters = {"limit": len(keys)}
+        for n in range(count):
+            parameters |= order.parameters(f"key{n}", keys[min(n, len(keys) - 1)])
+
+        return connection.execute(deletion_of(count), parameters)
+
+    return delete_tuples
+
+
+def _delete_in_order(outbox: Outbox, condition: ColumnElement[bool]) -> Delete:
+    """Return a deletion that looks at no other rows than those it deletes.
+
+    Without an ORDER BY, MySQL and MariaDB scan all of a small table, and then wait
+    for the rows that other flushers hold. Those would wait for ours: error 1213.
+    """
+    # SQLAlchemy has no ORDER BY for DELETE; operators that bind ever more loosely
+    # put it behind the condition.
+    rest: ColumnElement[Any] = condition
+    for i, column in enumerate(outbox.key):
+        rest = rest.op(", " if i else "ORDER BY", precedence=-1 - i)(column)
+    limit = bindparam("limit", type_=Integer)
+    rest = rest.op("LIMIT", precedence=-1 - len(outbox.key))(limit)
+    return delete(outbox.table).where(rest)
+
+
+def _key(outbox: Outbox) -> ColumnElement[Any]:
+    return outbox.key[0] if len(outbox.key) == 1 else tuple_(*outbox.key)
+
+
+def _check_deleted(outbox: Outbox, result: CursorResult[Any], count: int) -> None:
+    if result.rowcount != count:
+        raise RuntimeError(
+            f"Only {result.rowcount} of {count} claimed signals of"
+            f" '{outbox.name}' could be deleted by their primary key; nothing"
+            f" of the burst has been sent. The key must be of an exact type, and no"
+            f" trigger may suppress the deletion."
+        )
+
+
+_STRATEGIES: dict[Claim, Callable[[Claims, Select[Any]], Execution]] = {
+    Claim.DELETE_KEY_ARRAY: _delete_key_array,
+    Claim.DELETE_KEYS: _delete_keys,
+    Claim.LOCK_AND_DELETE_IN_ORDER: _lock_and_delete_in_order,
+    Claim.LOCK_AND_DELETE_EACH: _lock_and_delete_each,
+}

@@ -1,0 +1,147 @@
+"""The order of primary keys, as the database sees it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Dialect,
+    Enum,
+    String,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+    tuple_,
+)
+
+from ._dialects import traits_of
+
+Key = tuple[Any, ...]
+Comparison = Callable[[Any, Any], ColumnElement[bool]]
+
+_COMPARISONS: tuple[Callable[[Any, Any], Any], ...] = (
+    operator.gt,
+    operator.lt,
+    operator.le,
+)
+
+
+class KeyOrder:
+    """Compares the primary key with named bounds.
+
+    :param columns: The columns of the primary key.
+    :param dialect: The database that compares them.
+    """
+
+    def __init__(self, columns: Sequence[Column[Any]], dialect: Dialect) -> None:
+        self._columns = columns
+        self._traits = traits_of(dialect)
+        self._processors = [
+            column.type.dialect_impl(dialect).bind_processor(dialect)
+            for column in columns
+        ]
+        self._ranked = [i for i in range(len(columns)) if self._is_ranked(columns[i])]
+
+    def equals(self, bound: str) -> ColumnElement[bool]:
+        """Return the condition that the key is the one named ``bound``."""
+        return and_(*map(operator.eq, self._columns, self._binds(bound)))
+
+    def is_after(self, bound: str) -> ColumnElement[bool]:
+        """Return the condition that the key comes after a bound."""
+        return self._beyond(bound, strictly=operator.gt, at_last=operator.gt)
+
+    def is_up_to(self, bound: str) -> ColumnElement[bool]:
+        """Return the condition that the key comes before a bound, or is it."""
+        if len(self._columns) == 1 and self._traits.underrates_ranges:
+            # PostgreSQL would expect 0.5 % of the table, and if that is less than a
+            # burst, read and sort all of what is left. It knows no such pair here.
+            (column,), (value,) = self._columns, self._binds(bound)
+            last = select(cast(value, column.type)).scalar_subquery()
+            return column <= any_(func.array(last))
+
+        return self._beyond(bound, strictly=operator.lt, at_last=operator.le)
+
+    def parameters(self, bound: str, key: Key) -> dict[str, Any]:
+        """Return the parameters that set a bound to a key."""
+        values = {f"{bound}_{i}": value for i, value in enumerate(key)}
+        for i in self._ranked:
+            values |= self._beyond_rank(f"{bound}_{i}", i, key[i])
+
+        return values
+
+    def rank(self, positions: Sequence[int]) -> Callable[[Any], Any]:
+        """Return what rows are sorted by if the database compares plain bytes.
+
+        :param positions: Where in a row the columns of the key are.
+        """
+        if all(process is None for process in self._processors):
+            return operator.itemgetter(*positions)
+
+        columns = list(zip(self._processors, positions, strict=True))
+        return lambda row: tuple(_stored(process, row[i]) for process, i in columns)
+
+    def _beyond(
+        self, bound: str, *, strictly: Comparison, at_last: Comparison
+    ) -> ColumnElement[bool]:
+        binds = self._binds(bound)
+        if len(binds) > 1 and self._traits.compares_row_values:
+            return at_last(tuple_(*self._columns), tuple_(*binds))
+
+        # Spelled out, from the last column to the first:
+        # a > :a OR a = :a AND (b > :b OR b = :b AND c > :c)
+        *leading, last = range(len(binds))
+        condition = self._compare(bound, last, at_last)
+        for i in reversed(leading):
+            is_equal = self._columns[i] == binds[i]
+            condition = or_(
+                self._compare(bound, i, strictly), and_(is_equal, condition)
+            )
+
+        return condition
+
+    def _compare(
+        self, bound: str, i: int, comparison: Comparison
+    ) -> ColumnElement[bool]:
+        if i not in self._ranked:
+            return comparison(self._columns[i], self._binds(bound)[i])
+
+        name = f"{bound}_{i}_{comparison.__name__}"
+        labels = bindparam(name, expanding=True, type_=String())
+        return self._columns[i].in_(labels)
+
+    def _binds(self, bound: str) -> list[ColumnElement[Any]]:
+        return [
+            bindparam(f"{bound}_{i}", type_=column.type)
+            for i, column in enumerate(self._columns)
+        ]
+
+    def _beyond_rank(self, name: str, i: int, value: Any) -> dict[str, list[str]]:
+        labels: list[str] = self._columns[i].type.enums  # type: ignore[attr-defined]
+        rank = labels.index(_stored(self._processors[i], value))
+        return {
+            f"{name}_{compare.__name__}": [
+                label for n, label in enumerate(labels) if compare(n, rank)
+            ]
+            for compare in _COMPARISONS
+        }
+
+    def _is_ranked(self, column: Column[Any]) -> bool:
+        return (
+            self._traits.compares_enums_as_text
+            and isinstance(column.type, Enum)
+            and column.type.native_enum
+        )
+
+
+def _stored(process: Callable[[Any], Any] | None, value: Any) -> Any:
+    stored = value if process is None else process(value)
+    # What drivers are given for binary data has no order.
+    return bytes(stored) if isinstance(stored, memoryview) else stored

@@ -1,0 +1,37 @@
+"""How a mixin of ``SQLAlchemy`` must be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask_sqlalchemy import SQLAlchemy
+
+if TYPE_CHECKING:
+    # What a mixin is in every class that can be used.
+    _Base = SQLAlchemy
+else:
+    _Base = object
+
+
+class SQLAlchemyMixin(_Base):
+    """A class that is mixed into ``SQLAlchemy``, and comes before it."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        bases = cls.__mro__
+        behind = bases[bases.index(SQLAlchemy) :] if SQLAlchemy in bases else ()
+        for base in behind:
+            if issubclass(base, SQLAlchemyMixin):
+                raise TypeError(
+                    f"The class '{cls.__name__}' must list '{base.__name__}' before"
+                    f" 'SQLAlchemy' among its bases."
+                )
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if not issubclass(cls, SQLAlchemy):
+            raise TypeError(
+                f"The class '{cls.__name__}' must have 'SQLAlchemy' among its bases,"
+                f" behind the mixins."
+            )
+
+        return super().__new__(cls)

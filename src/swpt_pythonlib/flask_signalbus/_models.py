@@ -1,0 +1,195 @@
+"""What a signal model is, where its signals lie, and how they are sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from operator import itemgetter
+from typing import Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Label,
+    Row,
+    Select,
+    Table,
+    func,
+    inspect,
+    select,
+)
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.exc import UnmappedColumnError
+
+Model = type[Any]
+
+logger = logging.getLogger(__name__)
+
+#: Names of the row itself; a column of that name could not be read.
+HIDDEN_NAMES = frozenset(dir(Row)) - {"count", "index"}
+
+
+def is_signal_model(model: object) -> bool:
+    """Tell whether a class is mapped to a table and says how to send its rows."""
+    return (
+        isinstance(model, type)
+        and hasattr(model, "send_signalbus_message")
+        and inspect(model, raiseerr=False) is not None
+    )
+
+
+def signal_models(db: SQLAlchemy) -> list[Model]:
+    """Return all signal models of a database, sorted by name."""
+    base: Any = db.Model  # whichever declarative base the application has chosen
+    mapped = (mapper.class_ for mapper in base.registry.mappers)
+    return sorted(
+        (model for model in mapped if is_signal_model(model)),
+        key=lambda model: (model.__name__, model.__module__, model.__qualname__),
+    )
+
+
+def choose(models: Sequence[Model], names: Iterable[str]) -> list[Model]:
+    """Return the models that have one of the names, or all if there are no names."""
+    wanted = list(names)
+    if not wanted:
+        return list(models)
+
+    known = {model.__name__ for model in models}
+    for name in dict.fromkeys(wanted):
+        if name not in known:
+            logger.warning('A signal with name "%s" does not exist.', name)
+
+    return [model for model in models if model.__name__ in wanted]
+
+
+def burst_size(model: Model) -> int:
+    """Return how many signals of a model are sent in one transaction.
+
+    :raises ValueError: If the model asks for anything but a positive integer.
+    """
+    size = getattr(model, "signalbus_burst_count", 1)
+    if type(size) is not int or size < 1:
+        raise ValueError(
+            f"'signalbus_burst_count' of '{model.__name__}' must be a positive"
+            f" integer, got {size!r}."
+        )
+
+    return size
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outbox:
+    """The table of a signal model, as a flush sees it.
+
+    :param columns: The table's columns, labeled with the model's attributes.
+    :param key: The columns of the primary key.
+    :param kind: The condition, if there is one, that sets the model's rows apart
+        from those of other models that are mapped to the same table.
+    """
+
+    model: Model
+    table: Table
+    columns: tuple[Label[Any], ...]
+    key: tuple[Column[Any], ...]
+    key_positions: tuple[int, ...]
+    kind: tuple[ColumnElement[bool], ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return self.model.__name__
+
+    def select_count(self) -> Select[Any]:
+        """Return the query for the number of pending signals."""
+        return select(func.count()).select_from(self.table).where(*self.kind)
+
+    @cached_property
+    def key_value(self) -> Callable[[Row[Any]], Any]:
+        """What reads the key of a row: one value, or a tuple of several."""
+        return itemgetter(*self.key_positions)
+
+    def key_of(self, row: Row[Any]) -> tuple[Any, ...]:
+        """Return the primary key of a row."""
+        return tuple(row[position] for position in self.key_positions)
+
+
+def outbox_of(model: Model) -> Outbox:
+    """Look up where the signals of a model lie.
+
+    :raises RuntimeError: If they do not lie in exactly one table, or have an
+        attribute that could not be read from a row.
+    """
+    return _outbox_of(inspect(model))
+
+
+@lru_cache(maxsize=256)
+def _outbox_of(mapper: Mapper[Any]) -> Outbox:
+    model = mapper.class_
+    table = mapper.persist_selectable
+    if not isinstance(table, Table):
+        raise RuntimeError(
+            f"The signal model '{model.__name__}' must be mapped to exactly one table,"
+            f" not to a join or a query; joined-table inheritance is not supported."
+        )
+
+    attributes = dict(_attributes(mapper, table))
+    for name in attributes.values():
+        if name in HIDDEN_NAMES:
+            raise RuntimeError(
+                f"The attribute '{name}' of the signal model '{model.__name__}' is"
+                f" hidden by a method of rows. Map the column to another name."
+            )
+
+    columns = list(attributes)
+    key = _key(mapper, table)
+    return Outbox(
+        model=model,
+        table=table,
+        columns=tuple(column.label(name) for column, name in attributes.items()),
+        key=key,
+        key_positions=tuple(columns.index(column) for column in key),
+        kind=_kind(mapper),
+    )
+
+
+def _key(mapper: Mapper[Any], table: Table) -> tuple[Column[Any], ...]:
+    # In the order in which SQLAlchemy creates the index of the primary key.
+    indexed = tuple(table.primary_key.columns_autoinc_first)
+    if set(indexed) == set(mapper.primary_key):
+        return indexed
+
+    chosen = set(mapper.primary_key)
+    return tuple(column for column in table.columns if column in chosen)
+
+
+def _attributes(mapper: Mapper[Any], table: Table) -> Iterator[tuple[Column[Any], str]]:
+    for column in table.columns:
+        try:
+            yield column, mapper.get_property_by_column(column).key
+        except UnmappedColumnError:  # a sibling's, or excluded by the author
+            continue
+
+
+def _kind(mapper: Mapper[Any]) -> tuple[ColumnElement[bool], ...]:
+    # A concrete class shares its table with nobody.
+    if mapper.polymorphic_on is None or mapper.concrete:
+        return ()
+
+    return (mapper.polymorphic_on == mapper.polymorphic_identity,)
+
+
+def send(
+    model: Model, rows: Sequence[Row[Any]], after_each_call: Callable[[], None]
+) -> None:
+    """Hand the rows to the model's bulk sender, or one by one to the other."""
+    if len(rows) > 1 and hasattr(model, "send_signalbus_messages"):
+        model.send_signalbus_messages(list(rows))
+        after_each_call()
+        return
+
+    for row in rows:
+        model.send_signalbus_message(row)
+        after_each_call()

@@ -1,0 +1,332 @@
+"""Transactions that survive serialization conflicts."""
+
+from __future__ import annotations
+
+import operator
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+
+from flask import Flask
+from flask_sqlalchemy.model import Model
+from sqlalchemy import inspect, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    DeclarativeBaseNoMeta,
+    DeclarativeMeta,
+    InstanceState,
+    Mapper,
+    scoped_session,
+)
+from sqlalchemy.orm.interfaces import ORMOption
+
+from ._engines import check_plugins, with_plugin
+from ._mixins import SQLAlchemyMixin
+from ._retry import RetryPolicy
+from ._sessions import owner_of, watch
+from ._transactions import configured_policy, run_block
+from .exceptions import DBSerializationError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _NotInAtomicBlockError(AssertionError, RuntimeError):
+    """What needs an atomic block has been used outside of one."""
+
+
+class AtomicProceduresMixin(SQLAlchemyMixin):
+    """A mixin for ``SQLAlchemy``: procedures that survive lost races.
+
+    It must come before ``SQLAlchemy``, and goes with
+    :class:`~swpt_pythonlib.flask_signalbus.SignalBusMixin` in either order::
+
+                from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin
+
+        class CustomSQLAlchemy(AtomicProceduresMixin, SQLAlchemy):
+            pass
+
+        db = CustomSQLAlchemy()
+
+        @db.atomic
+        def deposit(account_id, amount):
+            account = Account.get_instance(account_id)
+            account.balance += amount
+
+    Unless an isolation level is configured, engines get the weakest level at
+    which such a read and write of one row loses no update: REPEATABLE READ on
+    PostgreSQL, SERIALIZABLE on MySQL and MariaDB, and on SQLite transactions
+    that begin before the first read.
+
+    The models get the class methods of
+    :class:`~swpt_pythonlib.flask_signalbus.atomic._ModelUtilitiesMixin`.
+
+    :raises TypeError: If it comes behind ``SQLAlchemy``, or is used without.
+
+    .. versionadded:: 1.0
+    """
+
+    #: How patiently a block that lost a race is repeated. The configuration key
+    #: ``SIGNALBUS_RETRY_POLICY`` of an application takes precedence.
+    retry_policy: RetryPolicy = RetryPolicy()
+
+    session: scoped_session[Any]
+
+    def __init__(
+        self,
+        *args: Any,
+        model_class: Any = Model,
+        engine_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            *args,
+            model_class=_with_utilities(model_class),
+            engine_options=with_plugin(engine_options or {}),
+            **kwargs,
+        )
+        watch(self.session)
+        base: Any = self.Model
+        base._signalbus_session = self.session
+
+    def atomic(self, func: Callable[P, T]) -> Callable[P, T]:
+        """Wrap a function in a transaction that is repeated if it loses a race.
+
+        When the function returns, everything that is pending in ``db.session``
+        is committed, and the objects in it are detached from it, with their
+        values loaded. When the function raises, everything is rolled back. When
+        the database reports a serialization conflict, at a statement or at
+        the commit, everything is rolled back, and the function is executed
+        again; also if it has caught the error. It must therefore do nothing
+        that can not be rolled back, such as sending a message.
+
+        Called inside an atomic block, the function merely becomes a part of it.
+
+        :param func: May be decorated before there is an application.
+        :raises DBSerializationError: If the function should be executed again,
+            but ``db.session`` had uncommitted changes before it. They have been
+            rolled back too.
+        :raises sqlalchemy.exc.DBAPIError: The last conflict, when the attempts
+            of the :attr:`retry_policy` run out.
+        """
+
+        @wraps(func)
+        def atomic_func(*args: P.args, **kwargs: P.kwargs) -> T:
+            session = self.session
+            if owner_of(session) is not None:
+                return func(*args, **kwargs)
+
+            policy = configured_policy(self.retry_policy)
+            return run_block(partial(func, *args, **kwargs), session, policy)
+
+        return atomic_func
+
+    def execute_atomic(
+        self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Execute a function as :meth:`atomic` would, and return its result.
+
+        It also serves as a decorator of a block that is executed on the spot,
+        and whose name then is its result::
+
+            @db.execute_atomic
+            def account_id():
+                account = Account()
+                db.session.add(account)
+                db.session.flush()
+                return account.id
+        """
+        return self.atomic(func)(*args, **kwargs)
+
+    @contextmanager
+    def retry_on_integrity_error(self) -> Iterator[None]:
+        """Have the atomic block repeated if rows collide with another's.
+
+        The session is flushed before and after the ``with`` block. A duplicate
+        key, a violated foreign key or exclusion constraint in between makes the
+        atomic block start over: the other transaction's row will be seen then.
+        What no repetition can cure, as a missing value, is raised as it is. So
+        is what a deferred constraint finds at the commit.
+
+        ::
+
+            @db.atomic
+            def get_or_create(name):
+                instance = Tag.query.filter_by(name=name).one_or_none()
+                if instance is None:
+                    with db.retry_on_integrity_error():
+                        instance = Tag(name=name)
+                        db.session.add(instance)
+                return instance
+
+        :raises RuntimeError: If used outside an atomic block. (The error is an
+            :exc:`AssertionError` as well.)
+        :raises DBSerializationError: If the atomic block has to start over. It
+            must not be caught.
+        """
+        session = self.session
+        owner = owner_of(session)
+        if owner is None:
+            raise _NotInAtomicBlockError(
+                "'retry_on_integrity_error' must be used inside an atomic block;"
+                " decorate the function with 'atomic'."
+            )
+
+        session.flush()
+        try:
+            yield
+            session.flush()
+        except DBAPIError as error:
+            if error is not owner.collision:
+                raise
+
+            raise DBSerializationError(
+                "A row collided with that of another transaction."
+            ) from error
+
+    def init_app(self, app: Flask) -> None:
+        """Initialize an application for use with this database.
+
+        :raises ValueError: If the application configures ``plugins`` of an engine
+            and leaves ours out.
+        """
+        check_plugins(app.config)
+        super().init_app(app)
+
+
+class _ModelUtilitiesMixin:
+    """Class methods that every model has with ``AtomicProceduresMixin``.
+
+    .. versionadded:: 1.0
+    """
+
+    _signalbus_session: ClassVar[scoped_session[Any]]
+
+    @classmethod
+    def get_pk_values(cls, instance_or_pk: Any) -> tuple[Any, ...]:
+        """Return the values of a primary key.
+
+        The session is flushed first if an instance is given, since new ones may
+        get their key from the database.
+
+        :param instance_or_pk: An instance of the model, a tuple with a value for
+            each column of the primary key, or the only value.
+        :raises ValueError: If the number of values is not that of the columns,
+            or an instance has no key.
+        :raises TypeError: If an instance of another model is given.
+        """
+        mapper: Mapper[Any] = inspect(cls)
+        if isinstance(instance_or_pk, cls):
+            cls._signalbus_session.flush()
+            identity = inspect(instance_or_pk).identity
+            values = identity or tuple(mapper.primary_key_from_instance(instance_or_pk))
+        else:
+            is_tuple = isinstance(instance_or_pk, tuple)
+            values = instance_or_pk if is_tuple else (instance_or_pk,)
+
+        _check_key(mapper, values)
+        return values
+
+    @classmethod
+    def get_instance(cls, instance_or_pk: Any, *options: ORMOption) -> Self | None:
+        """Return the instance in ``db.session``, or ``None`` if there is no such row.
+
+        An instance that is in the session already is returned as it is. Another
+        one is looked up by its primary key.
+
+        :param instance_or_pk: As in :meth:`get_pk_values`, which may raise.
+        :param options: Loader options, for an instance that has to be loaded.
+        """
+        session = cls._signalbus_session
+        if isinstance(instance_or_pk, cls) and instance_or_pk in session:
+            return instance_or_pk
+
+        key = cls.get_pk_values(instance_or_pk)
+        instance: Self | None = session.get(cls, key, options=options)
+        return instance
+
+    @classmethod
+    def lock_instance(
+        cls, instance_or_pk: Any, *options: ORMOption, **kw: Any
+    ) -> Self | None:
+        """Return the instance, with its row locked and its present values loaded.
+
+        The session is flushed first. Without row locks, as on SQLite, the values
+        are loaded nevertheless.
+
+        :param instance_or_pk: As in :meth:`get_pk_values`, which may raise.
+        :param options: Loader options.
+        :param kw: Arguments of SQLAlchemy's ``with_for_update``: ``read``,
+            ``nowait``, ``of``, ``skip_locked``, ``key_share``.
+        """
+        session = cls._signalbus_session
+        key = cls.get_pk_values(instance_or_pk)
+        columns = inspect(cls).primary_key
+        statement = (
+            select(cls)
+            .where(*map(operator.eq, columns, key))
+            .options(*options)
+            .with_for_update(**kw)
+            .execution_options(populate_existing=True)
+        )
+        # What is loaded would replace what is pending.
+        session.flush()
+        instance: Self | None = session.scalars(statement).unique().one_or_none()
+        return instance
+
+
+def _check_key(mapper: Mapper[Any], values: tuple[Any, ...]) -> None:
+    name = mapper.class_.__name__
+    columns = ", ".join(column.name for column in mapper.primary_key)
+    if len(values) != len(mapper.primary_key):
+        raise ValueError(
+            f"The primary key of '{name}' has {len(mapper.primary_key)} column(s)"
+            f" ({columns}), but {len(values)} value(s) are given: {values!r}."
+        )
+
+    for value in values:
+        if value is None:
+            raise ValueError(
+                f"The primary key of '{name}' ({columns}) must not be None; add a new"
+                f" instance to the session first."
+            )
+        if isinstance(inspect(value, raiseerr=False), InstanceState):
+            raise TypeError(
+                f"An instance of '{name}' or its primary key is expected, got an"
+                f" instance of '{type(value).__name__}'."
+            )
+
+
+def _with_utilities(model_class: Any) -> Any:
+    """Return the same base class of models, with our class methods."""
+    if isinstance(model_class, DeclarativeMeta):
+        namespace = {
+            "__abstract__": True,
+            "__module__": model_class.__module__,
+            "metadata": model_class.metadata,
+        }
+        return type(model_class)(
+            "Model", (_ModelUtilitiesMixin, model_class), namespace
+        )
+
+    if issubclass(model_class, (DeclarativeBase, DeclarativeBaseNoMeta)):
+        # Flask-SQLAlchemy makes its own class of the bases and the body of this
+        # one, and there may be only one class that is a declarative base.
+        return types.new_class(
+            model_class.__name__,
+            (_ModelUtilitiesMixin, *model_class.__bases__),
+            exec_body=lambda body: body.update(_body(model_class)),
+        )
+
+    return type(model_class)("Model", (_ModelUtilitiesMixin, model_class), {})
+
+
+def _body(model_class: type) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(model_class).items()
+        if name not in {"__dict__", "__weakref__"}
+    }

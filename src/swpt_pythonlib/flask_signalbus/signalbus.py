@@ -1,0 +1,200 @@
+"""The signal bus of an application: a thin face over the flushing of models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask, current_app
+from flask_sqlalchemy import SQLAlchemy
+
+from ._flushing import ModelFlush, Report
+from ._mixins import SQLAlchemyMixin
+from ._models import Model, choose, is_signal_model, signal_models
+from ._retry import RetryPolicy
+from ._sessions import has_uncommitted_work, owner_of, watch
+from ._transactions import configured_policy
+from .signalbus_cli import signalbus as command_group
+
+
+class SignalBusMixin(SQLAlchemyMixin):
+    """A mixin for ``SQLAlchemy``: signals that are recorded with the data.
+
+    It must come before ``SQLAlchemy``::
+
+        from flask_sqlalchemy import SQLAlchemy
+        from swpt_pythonlib.flask_signalbus import SignalBusMixin
+
+        class CustomSQLAlchemy(SignalBusMixin, SQLAlchemy):
+            pass
+
+        db = CustomSQLAlchemy()
+
+    :raises TypeError: If it comes behind ``SQLAlchemy``, or is used without.
+
+    .. versionadded:: 1.0
+    """
+
+    #: The signal bus of this database.
+    signalbus: SignalBus
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.signalbus = SignalBus(self)
+        super().__init__(*args, **kwargs)
+
+    def init_app(self, app: Flask) -> None:
+        """Initialize an application for use with this database and its bus.
+
+        Registers the ``flask signalbus`` commands.
+
+        :raises RuntimeError: If the application has a signal bus already.
+        """
+        super().init_app(app)
+        self.signalbus.init_app(app)
+
+
+class SignalBus:
+    """Sends the signals that have been recorded in a database.
+
+    With :class:`SignalBusMixin` it is made for you; it is found as
+    ``db.signalbus`` and as ``app.extensions["signalbus"]``.
+
+    :param db: The extension object whose models are looked at.
+
+    .. versionadded:: 1.0
+    """
+
+    #: How patiently a burst that lost a race is repeated. The configuration key
+    #: ``SIGNALBUS_RETRY_POLICY`` of an application takes precedence.
+    retry_policy: RetryPolicy = RetryPolicy()
+
+    def __init__(self, db: SQLAlchemy) -> None:
+        self._db = db
+
+    def init_app(self, app: Flask) -> None:
+        """Attach the bus to an application that its database knows already.
+
+        :raises RuntimeError: If the application has another signal bus, or has
+            not been initialized for the database.
+        """
+        if "signalbus" in app.extensions:
+            raise RuntimeError("This app has a signal bus already; it can have one.")
+        if app.extensions.get("sqlalchemy") is not self._db:
+            raise RuntimeError(
+                "This app is not initialized for the database of the signal bus;"
+                " call 'db.init_app(app)' first."
+            )
+
+        watch(self._db.session)
+        app.extensions["signalbus"] = self
+        app.cli.add_command(command_group)
+
+    def get_signal_models(self) -> list[Model]:
+        """Return all signal models, sorted by name.
+
+        A signal model is a mapped subclass of ``db.Model`` that has a
+        ``send_signalbus_message`` attribute. Models of the same name in
+        different modules are sorted by module.
+        """
+        return signal_models(self._db)
+
+    def flushmany(self, models: Iterable[Model] | None = None) -> int:
+        """Send the pending signals, and delete them.
+
+        For each model, signals are sent in the order of their primary key, in
+        bursts of ``signalbus_burst_count``. Each burst is one transaction: the
+        signals are claimed and deleted, then handed to the model's sender, and
+        committed when it returns. Any number of processes may flush at the same
+        time: each signal is sent by one of them. What is recorded after the
+        flush of its model has begun may be left to the next flush.
+
+        The senders run on ``db.session``. What they change there is committed
+        together with the deletion, and vanishes with it when they raise. They
+        must neither commit nor roll back the session.
+
+        When a sender raises, its signals stay in the database. If they were
+        several, each is tried again on its own, so that those that can be sent
+        are sent; those that had been sent before the error are sent again. When
+        nothing gets through, the model is given up after about ten attempts.
+        The other models are flushed nevertheless.
+
+        :param models: The signal models to flush; all of them by default.
+        :return: The number of signals that this call has sent.
+        :raises RuntimeError: If there is a model that is not a signal model; if
+            the session has uncommitted changes, or is in an atomic block.
+            Nothing has been sent then, and the session is as it was. Also if a
+            sender ends the transaction.
+        :raises ValueError: If a ``signalbus_burst_count`` is not a positive
+            integer. Nothing has been sent then.
+        :raises Exception: The first error of a sender or of the database, when
+            all the models have been flushed; the others are logged.
+        """
+        if current_app.extensions.get("signalbus") is not self:
+            raise RuntimeError(
+                "'init_app' has not been called on this app; this signal bus is not"
+                " attached to it."
+            )
+
+        report = Report()
+        flushes = self._prepare(models, report)
+        self._end_reading()
+        for flush in flushes:
+            try:
+                flush.run()
+            except Exception as error:
+                report.add_error(error, "Failed to flush %s.", flush.name)
+
+        if report.first_error is not None:
+            raise report.first_error
+
+        return report.sent
+
+    def _prepare(
+        self, models: Iterable[Model] | None, report: Report
+    ) -> list[ModelFlush]:
+        chosen = self.get_signal_models() if models is None else dict.fromkeys(models)
+        policy = configured_policy(self.retry_policy)
+        for model in chosen:
+            if not is_signal_model(model):
+                name = getattr(model, "__name__", model)
+                raise RuntimeError(
+                    f"'{name}' is not a signal model. A signal model is mapped to a"
+                    f" table, and has a 'send_signalbus_message' class method."
+                )
+
+        return [
+            ModelFlush(model, self._db.session, policy=policy, report=report)
+            for model in chosen
+        ]
+
+    def _end_reading(self) -> None:
+        session = self._db.session
+        if owner_of(session) is not None:
+            raise RuntimeError(
+                "Signals can not be flushed inside an atomic block, or by a sender;"
+                " call 'flushmany' when the block has ended."
+            )
+        if has_uncommitted_work(session):
+            raise RuntimeError(
+                "Signals can not be flushed while the session has uncommitted"
+                " changes; commit them or roll them back first."
+            )
+
+        if session().in_transaction():
+            # A rollback would lose what a function called by a SELECT has written.
+            session.commit()
+
+
+def get_models_to_flush(
+    signalbus: SignalBus, model_names: Iterable[str]
+) -> list[Model]:
+    """Return the signal models that have the given names, or all of them.
+
+    An unknown name is logged as a warning, and otherwise ignored.
+
+    :param signalbus: The bus whose models are looked at.
+    :param model_names: The names of classes; all signal models if there are none.
+
+    .. versionadded:: 1.0
+    """
+    return choose(signalbus.get_signal_models(), model_names)

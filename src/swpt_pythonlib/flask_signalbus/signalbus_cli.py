@@ -1,0 +1,111 @@
+"""The ``flask signalbus`` commands: arguments in, echo out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+from sqlalchemy import inspect
+
+from ._models import Model, choose, outbox_of
+from .testing import static_report
+
+logger = logging.getLogger(__name__)
+
+
+@click.group()
+def signalbus() -> None:
+    """Inspect and send the signals that are recorded in the database."""
+
+
+@signalbus.command()
+@click.argument("signal_names", nargs=-1)
+@click.option(
+    "-r",
+    "--repeat",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="SECONDS",
+    help="Flush every so many seconds, for ever, also after errors.",
+)
+@with_appcontext
+def flushmany(signal_names: tuple[str, ...], repeat: float | None) -> None:
+    """Send the pending signals over the message bus.
+
+    Sends those of the types SIGNAL_NAMES, or all if no names are given. Exits
+    with status 1 if something could not be sent, unless it repeats.
+    """
+    models = choose(_bus().get_signal_models(), signal_names)
+    logger.info("Started flushing %s.", ", ".join(model.__name__ for model in models))
+    if repeat is None:
+        sys.exit(0 if _flush(models) else 1)
+
+    while True:
+        started = time.monotonic()
+        _flush(models)
+        time.sleep(max(0.0, started + repeat - time.monotonic()))
+
+
+@signalbus.command()
+@with_appcontext
+def signals() -> None:
+    """Show the types of signals, one a line."""
+    for model in _bus().get_signal_models():
+        click.echo(model.__name__)
+
+
+@signalbus.command()
+@click.argument("signal_names", nargs=-1)
+@with_appcontext
+def check(signal_names: tuple[str, ...]) -> None:
+    """Check the types of signals for mistakes that lose messages.
+
+    Checks those of the types SIGNAL_NAMES, or all if no names are given, as far
+    as it can be done without a database. Exits with status 1 if there is a mistake.
+    """
+    report = static_report(choose(_bus().get_signal_models(), signal_names))
+    for failure in report.failures:
+        click.echo(failure.reason)
+
+    click.echo(str(report))
+    sys.exit(1 if report.failures else 0)
+
+
+@signalbus.command()
+@with_appcontext
+def pending() -> None:
+    """Show how many signals of each type are pending."""
+    counted = [(_count(model), model.__name__) for model in _bus().get_signal_models()]
+    shown = sorted((n, name) for n, name in counted if n)
+    width = max((len(str(n)) for n, _ in shown), default=1)
+    for n, name in shown:
+        click.echo(f'{n:>{width}} of type "{name}"')
+
+    click.echo("-" * 25)
+    click.echo(f"Total pending: {sum(n for n, _ in shown)}")
+
+
+def _bus() -> Any:
+    return current_app.extensions["signalbus"]
+
+
+def _flush(models: list[Model]) -> bool:
+    try:
+        sent = _bus().flushmany(models)
+    except Exception:
+        logger.exception("Caught error while sending pending signals.")
+        return False
+
+    logger.info("%d signals have been successfully processed.", sent)
+    return True
+
+
+def _count(model: Model) -> int:
+    session = current_app.extensions["sqlalchemy"].session
+    statement = outbox_of(model).select_count()
+    n: int = session.scalar(statement, bind_arguments={"mapper": inspect(model)})
+    return n
