@@ -1,0 +1,38 @@
+"""How a check reports: what it found, what it expected, and why that matters."""
+
+from __future__ import annotations
+
+
+class ConformanceFailure(AssertionError):
+    """A signal model, or the bus below it, breaks a rule that keeps messages safe.
+
+    The message names the model and the check, and says what was found, what was
+    expected, why it matters, and where to read on.
+
+    .. versionadded:: 1.0
+    """
+
+
+class CannotCheck(RuntimeError):
+    """The test suite is set up in a way that makes a check meaningless.
+
+    It is not a :exc:`ConformanceFailure`, so that no expected failure hides it.
+
+    .. versionadded:: 1.0
+    """
+
+
+class Finding(Exception):
+    """What a check found; whoever runs the check adds the model and the reason."""
+
+    def __init__(self, *, found: str, expected: str, hint: str = "") -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+        self.hint = hint
+
+
+def expect(holds: bool, *, found: str, expected: str, hint: str = "") -> None:
+    """Raise a finding unless the expectation holds."""
+    if not holds:
+        raise Finding(found=found, expected=expected, hint=hint)

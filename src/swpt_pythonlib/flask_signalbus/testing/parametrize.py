@@ -1,0 +1,129 @@
+"""The pytest decorator: every signal model times every check."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from .broker import RecordingBroker
+from .checks import all_checks, concerns, full_name, obstacle_to, run, signal_models
+from .failures import CannotCheck, ConformanceFailure
+from .harness import Harness, RowFactory
+from .registry import Check
+
+Expected = Mapping[tuple[type[Any], str], str]
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """A check of a model, to be called by a test.
+
+    .. versionadded:: 1.0
+    """
+
+    model: type[Any]
+    check: Check
+    rows: RowFactory | None
+    require_all: bool
+
+    def __call__(self, app: Flask, *, broker: RecordingBroker | None = None) -> None:
+        """Try the check in an application, or skip the test.
+
+        :param broker: A fake that receives what the model's send methods publish.
+        """
+        __tracebackhide__ = True
+        harness = Harness(self.model, app, rows=self.rows, broker=broker)
+        obstacle = obstacle_to(self.check, harness)
+        if obstacle and self.require_all:
+            raise CannotCheck(f"'{self.check.name}' {obstacle}; all are required.")
+        if obstacle:
+            pytest.skip(obstacle)
+
+        run(self.check, harness)
+
+
+def parametrize_signal_models(
+    db: SQLAlchemy,
+    *,
+    rows: Mapping[type[Any], RowFactory] | None = None,
+    expected_failures: Expected | None = None,
+    checks: str | None = None,
+    advice: bool = False,
+    require_all: bool = False,
+) -> pytest.MarkDecorator:
+    """Call a test with every check of every signal model.
+
+    The test has a parameter ``check``, and calls it with the application. Import
+    the modules of all models before.
+
+    :param rows: Makes the i-th row of a model, where the sample rows don't do.
+    :param expected_failures: Reasons why a model does not pass a check; it must
+        indeed fail, or else the test does.
+    :param checks: A release, like ``"1.0"``: only the checks that it had, so that
+        an upgrade brings no new ones.
+    :param advice: Whether to include the checks that are mere advice.
+    :param require_all: Whether a check that cannot be tried is an error.
+    :raises ValueError: If there are no signal models, or a name is not known.
+
+    .. versionadded:: 1.0
+    """
+    rows = rows or {}
+    expected_failures = expected_failures or {}
+    models = signal_models(db)
+    if not models:
+        raise ValueError("There are no signal models; import their modules first.")
+
+    chosen = all_checks(checks, advice=advice)
+    _validate(models, chosen, rows, expected_failures)
+    names = Counter(model.__name__ for model in models)
+    return pytest.mark.parametrize(
+        "check",
+        [
+            pytest.param(
+                ModelCheck(model, check, rows.get(model), require_all),
+                id=_id(model, check, is_unique=names[model.__name__] == 1),
+                marks=_marks(expected_failures.get((model, check.name))),
+            )
+            for model in models
+            for check in chosen.values()
+            if concerns(check, model)
+        ],
+    )
+
+
+def _validate(
+    models: Collection[type[Any]],
+    chosen: Mapping[str, Check],
+    rows: Mapping[type[Any], RowFactory],
+    expected_failures: Expected,
+) -> None:
+    for model in [*rows, *(model for model, _ in expected_failures)]:
+        if model not in models:
+            raise ValueError(f"'{full_name(model)}' is not a signal model.")
+
+    for (model, name), reason in expected_failures.items():
+        if name not in chosen or not concerns(chosen[name], model):
+            raise ValueError(f"'{model.__name__}' has no check named '{name}'.")
+        if not reason.strip():
+            raise ValueError(
+                f"The failure of '{name}' for '{model.__name__}' is expected without "
+                f"a reason."
+            )
+
+
+def _id(model: type[Any], check: Check, *, is_unique: bool) -> str:
+    name = model.__name__ if is_unique else full_name(model)
+    return f"{name}-{check.name.removeprefix('check_')}"
+
+
+def _marks(reason: str | None) -> list[pytest.MarkDecorator]:
+    if reason is None:
+        return []
+
+    return [pytest.mark.xfail(strict=True, raises=ConformanceFailure, reason=reason)]

@@ -1,0 +1,80 @@
+"""Fixtures for an application's own tests; load it with ``pytest_plugins``.
+
+All of them have names that begin with ``signalbus_``, and none is used unasked. They
+need a fixture ``app``, which is the application's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from .broker import RecordingBroker
+from .checks import full_name, summary
+from .outbox import Outbox
+from .parametrize import ModelCheck
+from .recorder import Recorder
+
+_PROPERTY = "signalbus_model"
+_OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+
+
+@pytest.fixture
+def signalbus_broker() -> RecordingBroker:
+    """Return a broker fake; put it where the application publishes."""
+    return RecordingBroker()
+
+
+@pytest.fixture
+def signalbus_outbox(app: Flask) -> Outbox:
+    """Return a look into what the application has recorded."""
+    return Outbox(app)
+
+
+@pytest.fixture
+def signalbus_stub(app: Flask) -> Iterator[Callable[..., Recorder]]:
+    """Return a function that replaces the send methods of a model by a recorder."""
+    with ExitStack() as stack:
+
+        def stub(model: type[Any], *, bulk: bool | None = None) -> Recorder:
+            has_bulk = hasattr(model, "send_signalbus_messages")
+            return stack.enter_context(
+                Recorder().replacing_senders(
+                    model, bulk=has_bulk if bulk is None else bulk, burst=None
+                )
+            )
+
+        yield stub
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Note which tests are checks of a signal model."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        for value in callspec.params.values() if callspec else ():
+            if isinstance(value, ModelCheck):
+                item.user_properties.append((_PROPERTY, full_name(value.model)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many checks there were, and what was missing."""
+    results = [
+        (model, outcome, _reason(report))
+        for outcome in _OUTCOMES
+        for report in terminalreporter.stats.get(outcome, ())
+        for name, model in getattr(report, "user_properties", ())
+        if name == _PROPERTY
+    ]
+    if results:
+        terminalreporter.write_line(summary(results))
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if not isinstance(report.longrepr, tuple):
+        return ""
+
+    return report.longrepr[2].removeprefix("Skipped: ")

@@ -1,0 +1,69 @@
+"""What a check is: a plain function, and a record of what it needs and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from .harness import Harness
+
+Kind = Literal["static", "bus", "sender"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One rule for signal models, and the function that tries it.
+
+    :param name: The name of the function.
+    :param kind: ``"static"`` looks at the class only, ``"bus"`` flushes the model's
+        table with its send methods replaced, ``"sender"`` calls the send methods.
+    :param rule: The rule in a sentence.
+    :param why: Why breaking the rule matters.
+    :param needs: What has to be there, by its name in ``NEEDS``.
+    :param of_bulk_sender: Whether it only concerns models with a bulk sender.
+    :param is_advice: Whether it is off unless asked for.
+    :param since: The release that brought the check.
+
+    .. versionadded:: 1.0
+    """
+
+    name: str
+    kind: Kind
+    run: Callable[[Harness], None]
+    rule: str
+    why: str
+    needs: tuple[str, ...] = ()
+    of_bulk_sender: bool = False
+    is_advice: bool = False
+    since: str = "1.0"
+
+    @property
+    def anchor(self) -> str:
+        """Where the documentation explains the check."""
+        return f"testing.html#{self.name.replace('_', '-')}"
+
+
+def check(
+    kind: Kind,
+    *,
+    why: str,
+    needs: tuple[str, ...] = (),
+    of_bulk_sender: bool = False,
+    is_advice: bool = False,
+) -> Callable[[Callable[[Harness], None]], Check]:
+    """Make a check of a function; its docstring is the rule."""
+
+    def make(run: Callable[[Harness], None]) -> Check:
+        return Check(
+            name=run.__name__,
+            kind=kind,
+            run=run,
+            rule=(run.__doc__ or "").strip(),
+            why=why,
+            needs=needs,
+            of_bulk_sender=of_bulk_sender,
+            is_advice=is_advice,
+        )
+
+    return make

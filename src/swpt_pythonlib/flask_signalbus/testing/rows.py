@@ -1,0 +1,156 @@
+"""Sample rows: a plausible value for every type of column that has one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.orm import Mapper
+from sqlalchemy.types import TypeEngine
+
+from .failures import CannotCheck
+
+_EPOCH = datetime(2024, 1, 1)
+
+
+def _text(column_type: sa.String, i: int) -> str:
+    text = f"sample {i:04d}"
+    too_long = column_type.length is not None and len(text) > column_type.length
+    return str(i)[: column_type.length] if too_long else text
+
+
+def _binary(column_type: Any, i: int) -> bytes:
+    return i.to_bytes(min(column_type.length or 8, 8), "big")
+
+
+def _decimal(column_type: sa.Numeric[Any], i: int) -> Decimal:
+    return Decimal(i).scaleb(-(column_type.scale or 0))
+
+
+def _enum(column_type: sa.Enum, i: int) -> object:
+    members = list(column_type.enum_class or column_type.enums)
+    return members[i % len(members)]
+
+
+def _uuid(column_type: sa.Uuid[Any], i: int) -> object:
+    value = uuid.UUID(int=i + 1)
+    return value if column_type.as_uuid else str(value)
+
+
+def _moment(column_type: sa.DateTime, i: int) -> datetime:
+    moment = _EPOCH + timedelta(seconds=i)
+    return moment.replace(tzinfo=UTC) if column_type.timezone else moment
+
+
+def _array(column_type: sa.ARRAY[Any], i: int) -> list[object]:
+    value = sample(column_type.item_type, i)
+    for _ in range((column_type.dimensions or 1) - 1):
+        value = [value]
+    return [value]
+
+
+# The first match counts, so a subclass stands before its base.
+_SAMPLES: tuple[tuple[type[Any], Callable[[Any, int], Any]], ...] = (
+    (sa.PickleType, lambda t, i: {"sample": i}),
+    (sa.Interval, lambda t, i: timedelta(seconds=i + 1)),
+    (postgresql.INTERVAL, lambda t, i: timedelta(seconds=i + 1)),
+    (mysql.SET, lambda t, i: {t.values[i % len(t.values)]}),
+    (sa.Enum, _enum),
+    (sa.String, _text),
+    (sa.Boolean, lambda t, i: i % 2 == 0),
+    (mysql.YEAR, lambda t, i: 2000 + i % 100),
+    (sa.Integer, lambda t, i: i + 1),
+    (sa.Float, lambda t, i: i + 0.5),
+    (sa.Numeric, _decimal),
+    (sa.DateTime, _moment),
+    (sa.Date, lambda t, i: date(2024, 1, 1) + timedelta(days=i)),
+    (sa.Time, lambda t, i: (_EPOCH + timedelta(seconds=i)).time()),
+    (sa.Uuid, _uuid),
+    (sa.LargeBinary, _binary),
+    (sa.BINARY, _binary),
+    (sa.VARBINARY, _binary),
+    (sa.JSON, lambda t, i: {"sample": i}),
+    (sa.ARRAY, _array),
+    (postgresql.HSTORE, lambda t, i: {"sample": str(i)}),
+    (postgresql.INET, lambda t, i: str(ip_address("10.0.0.0") + i)),
+    (postgresql.CIDR, lambda t, i: str(ip_network(f"10.0.{i % 256}.0/24"))),
+    (postgresql.MACADDR, lambda t, i: i.to_bytes(6, "big").hex(":")),
+)
+
+
+def sample(column_type: TypeEngine[Any], i: int) -> Any:
+    """Return the i-th sample value of a type.
+
+    :raises LookupError: If there is no sample for this type.
+    """
+    for known, value in _SAMPLES:
+        if isinstance(column_type, known):
+            return value(column_type, i)
+    if isinstance(column_type, sa.types.TypeDecorator):
+        return sample(column_type.impl_instance, i)
+
+    raise LookupError(f"There is no sample value for the type '{column_type!r}'.")
+
+
+def default_row(model: type[Any], i: int) -> Any:
+    """Return the i-th sample row of a model, not yet added to a session.
+
+    Columns that the database or the model fills in are left alone; so are columns
+    that may be null and refer to another table, or have a type without a sample.
+
+    :raises CannotCheck: If a column needs a value that cannot be guessed.
+
+    .. versionadded:: 1.0
+    """
+    mapper = sa.inspect(model)
+    # Not the constructor: its signature is the application's own.
+    row = mapper.class_manager.new_instance()
+    for name, column in mapped_columns(mapper).items():
+        if not _is_filled_in(column):
+            setattr(row, name, _value(model, column, i))
+    if mapper.polymorphic_on is not None:
+        discriminator = mapper.get_property_by_column(mapper.polymorphic_on)
+        setattr(row, discriminator.key, mapper.polymorphic_identity)
+    return row
+
+
+def mapped_columns(mapper: Mapper[Any]) -> dict[str, sa.Column[Any]]:
+    """Return the columns of the table by the attributes they are mapped to."""
+    return {
+        attribute.key: column
+        for attribute in mapper.column_attrs
+        if isinstance(column := attribute.columns[0], sa.Column)
+    }
+
+
+def _is_filled_in(column: sa.Column[Any]) -> bool:
+    # SQLAlchemy 2.0 takes a decimal key for an automatic one, which few databases do.
+    is_automatic = isinstance(column.type, sa.Integer) and (
+        column is column.table.autoincrement_column
+    )
+    return is_automatic or not (
+        column.default is None and column.server_default is None
+    )
+
+
+def _value(model: type[Any], column: sa.Column[Any], i: int) -> Any:
+    try:
+        if column.foreign_keys:
+            raise LookupError("It refers to another table.")
+
+        return sample(column.type, i)
+    except LookupError as exc:
+        if column.nullable:
+            return None
+
+        raise CannotCheck(
+            f"No value can be guessed for the column '{column.name}' of "
+            f"'{model.__qualname__}'. {exc} Pass "
+            f"rows={{{model.__qualname__}: lambda i: {model.__qualname__}(…)}}."
+        ) from exc
