@@ -1,0 +1,21 @@
+"""A small shop: orders, and the signals that tell the rest of the world about them."""
+
+import logging
+from pathlib import Path
+
+from flask import Flask
+
+from .commands import commands
+from .extensions import db
+
+
+def create_app() -> Flask:
+    """Create the application; its database and ``outbox.log`` are in ``instance/``."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    app = Flask(__name__)
+    Path(app.instance_path).mkdir(exist_ok=True)
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///shop.sqlite"
+    db.init_app(app)
+    app.register_blueprint(commands)
+
+    return app
