@@ -1,0 +1,84 @@
+"""What has to be fetched for each server, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: Libraries that the servers' packages depend on but that no server here needs: a
+#: whole Perl, the code generator of a feature that's switched off, and the like.
+_UNNEEDED = "perl|llvm|pam-modules|systemd-shared|c-l10n|.*-perl$"
+_LIBRARIES = rf"lib(?!{_UNNEEDED})|zlib1g$"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The Debian packages that make up one thing, and how they're put to use.
+
+    ``{root}`` stands for the folder into which the packages are unpacked.
+    """
+
+    name: str
+    #: Debian's unstable release, instead of the one that the machine runs.
+    unstable: bool = False
+    packages: tuple[str, ...]
+    #: Which of the packages that apt names are wanted, as a regular expression.
+    wanted: str
+    #: The folder of programs, as a pattern; it's what BINDIR would name.
+    folder: str = "usr/bin"
+    #: Programs that need the libraries that were fetched with them.
+    wrapped: tuple[str, ...] = ()
+    #: Options that programs need since they aren't where they were built for.
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+_SERVERS = (
+    Recipe(
+        name="postgresql",
+        packages=("postgresql",),
+        wanted=rf"{_LIBRARIES}|postgresql-\d+$",
+        folder="usr/lib/postgresql/*/bin",
+        wrapped=("initdb", "postgres"),
+    ),
+    Recipe(
+        name="postgresql-newest",
+        unstable=True,
+        packages=("postgresql-18",),
+        wanted=rf"{_LIBRARIES}|postgresql-18$",
+        folder="usr/lib/postgresql/18/bin",
+        wrapped=("initdb", "postgres"),
+    ),
+    Recipe(
+        name="mysql",
+        unstable=True,
+        packages=("mysql-server-core",),
+        wanted=rf"{_LIBRARIES}|mysql-server-core",
+        folder="usr/sbin",
+        wrapped=("mysqld",),
+        options={"mysqld": "--lc-messages-dir={root}/usr/share/mysql"},
+    ),
+    Recipe(
+        name="mariadb",
+        packages=("mariadb-server-core", "mariadb-client-core"),
+        wanted=rf"{_LIBRARIES}|mariadb-(server|client)-core$",
+        folder="usr/sbin",
+        wrapped=("mariadbd", "my_print_defaults", "resolveip"),
+    ),
+    Recipe(
+        name="mariadb-newest",
+        unstable=True,
+        packages=("mariadb-server-core", "mariadb-client-core"),
+        wanted=rf"{_LIBRARIES}|mariadb-(server|client)-core$",
+        folder="usr/sbin",
+        wrapped=("mariadbd", "my_print_defaults", "resolveip"),
+    ),
+)
+
+#: What mysqlclient is built against and runs with.
+MYSQLCLIENT_HEADERS = Recipe(
+    name="mysqlclient-headers",
+    packages=("libmariadb-dev", "libmariadb3"),
+    wanted=r"libmariadb3$|libmariadb-dev$|libssl|libzstd|zlib1g",
+)
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe for recipe in (*_SERVERS, MYSQLCLIENT_HEADERS)
+}
