@@ -1,0 +1,97 @@
+"""Send methods that are broken in one way each.
+
+What takes ``signals`` is a bulk sender.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from conformance.applications import publish, send_many, send_one
+
+Model = type[Any]
+
+
+def takes_two_arguments(cls: Model, signal: Any, channel: Any) -> None:
+    publish((channel, signal.text))
+
+
+async def is_a_coroutine(cls: Model, signal: Any) -> None:
+    publish(signal.text)
+
+
+def is_a_generator(cls: Model, signals: Iterable[Any]) -> Iterator[None]:
+    for signal in signals:
+        publish(signal.text)
+        yield
+
+
+async def is_an_async_generator(
+    cls: Model, signals: Iterable[Any]
+) -> AsyncIterator[None]:
+    for signal in signals:
+        publish(signal.text)
+        yield
+
+
+def sends_nothing(cls: Model, signal: Any) -> None:
+    pass
+
+
+def sends_twice(cls: Model, signal: Any) -> None:
+    publish(signal.text)
+    publish(signal.text)
+
+
+def swallows_errors(cls: Model, signal: Any) -> None:
+    with suppress(Exception):
+        publish(signal.text)
+
+
+def swallows_the_last_error(cls: Model, signals: Iterable[Any]) -> None:
+    signals = list(signals)
+    send_many(cls, signals[:-1])
+    for signal in signals[-1:]:
+        swallows_errors(cls, signal)
+
+
+def sends_something_else(cls: Model, signals: Iterable[Any]) -> None:
+    for signal in signals:
+        publish(signal.text.upper())
+
+
+def iterates_twice(cls: Model, signals: Iterable[Any]) -> None:
+    if any(not signal.text for signal in signals):
+        raise ValueError("A signal has no text.")
+    send_many(cls, signals)
+
+
+def needs_a_first_signal(cls: Model, signals: Iterable[Any]) -> None:
+    first, *others = signals
+    send_many(cls, [first, *others])
+
+
+def calls_a_method(cls: Model, signal: Any) -> None:
+    publish(signal.as_message())
+
+
+def commits(cls: Model, signal: Any) -> None:
+    send_one(cls, signal)
+    cls.query.session.commit()
+
+
+def closes_the_session(cls: Model, signals: Iterable[Any]) -> None:
+    send_many(cls, signals)
+    cls.query.session.close()
+
+
+def queries(cls: Model, signal: Any) -> None:
+    if cls.query.count() < 100:
+        send_one(cls, signal)
+
+
+def insists_on_the_order(cls: Model, signals: Iterable[Any]) -> None:
+    signals = list(signals)
+    if signals != sorted(signals, key=lambda signal: signal.id):
+        raise ValueError("The signals are out of order.")
+    send_many(cls, signals)

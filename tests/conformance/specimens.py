@@ -1,0 +1,325 @@
+"""What is broken on purpose, and by which checks it has to be caught."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from flask_sqlalchemy import SQLAlchemy
+
+from conformance import broken_models, broken_senders, buses
+from conformance.applications import signal_model
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A model or a bus that is broken in one way.
+
+    :param caught_by: The checks that fail, where the database has what they need.
+    :param model: Makes the model.
+    :param bus: The bus, if it is not the real one.
+    """
+
+    name: str
+    caught_by: frozenset[str]
+    model: Callable[[SQLAlchemy], type[Any]] = signal_model
+    bus: type[buses.HonestBus] | None = None
+
+
+def specimen(name: str, *caught_by: str, **parts: Any) -> Specimen:
+    return Specimen(name, frozenset(f"check_{check}" for check in caught_by), **parts)
+
+
+def with_attributes(name: str, *caught_by: str, **attributes: Any) -> Specimen:
+    """Make a specimen of a model that differs from a healthy one in attributes."""
+    return specimen(name, *caught_by, model=lambda db: signal_model(db, **attributes))
+
+
+def with_bus(bus: type[buses.HonestBus], *caught_by: str, **parts: Any) -> Specimen:
+    return specimen(bus.__name__, *caught_by, bus=bus, **parts)
+
+
+def with_sender(sender: Callable[..., Any], *caught_by: str) -> Specimen:
+    name = "send_signalbus_message"
+    if "signals" in sender.__code__.co_varnames:
+        name = "send_signalbus_messages"
+    return with_attributes(sender.__name__, *caught_by, **{name: classmethod(sender)})
+
+
+STATIC = (
+    specimen(
+        "no table",
+        "has_own_table_and_primary_key",
+        model=broken_models.without_a_table,
+    ),
+    specimen(
+        "two tables",
+        "has_own_table_and_primary_key",
+        model=broken_models.in_two_tables,
+    ),
+    specimen(
+        "no primary key",
+        "has_own_table_and_primary_key",
+        model=broken_models.without_a_primary_key,
+    ),
+    with_bus(
+        buses.ListsDirectSubclassesOnly,
+        "is_discovered",
+        model=broken_models.below_another_base,
+    ),
+    with_attributes(
+        "an instance method",
+        "send_method_is_classmethod",
+        send_signalbus_message=lambda self: None,
+    ),
+    with_sender(broken_senders.takes_two_arguments, "send_method_is_classmethod"),
+    with_sender(broken_senders.is_a_coroutine, "send_method_is_not_lazy"),
+    with_sender(broken_senders.is_a_generator, "send_method_is_not_lazy"),
+    with_sender(broken_senders.is_an_async_generator, "send_method_is_not_lazy"),
+    *(
+        with_attributes(
+            f"burst count {count!r}",
+            "burst_count_is_positive_int",
+            signalbus_burst_count=count,
+        )
+        for count in (0, -1, True, "5", 2.0, None)
+    ),
+    *(
+        with_attributes(
+            f"attribute {name!r}",
+            "column_names_are_readable",
+            **{name: sa.Column("renamed", sa.Integer)},
+        )
+        for name in ("t", "tuple", "_mapping", "_fields", "_asdict", "_data")
+    ),
+    specimen(
+        "a foreign key",
+        "no_foreign_key_blocks_deletion",
+        model=broken_models.with_a_blocking_reference,
+    ),
+    *(
+        with_attributes(
+            f"primary key {column_type!r}",
+            "primary_key_type_is_exact",
+            id=sa.Column(column_type, primary_key=True),
+        )
+        for column_type in (
+            sa.Float(24),
+            sa.Double(),
+            sa.Numeric(10, 2, asdecimal=False),
+            broken_models.Wrapped(),
+        )
+    ),
+)
+
+BUSES = (
+    specimen(
+        "sends on insert",
+        "nothing_is_sent_before_flush",
+        "rolled_back_rows_are_never_sent",
+        "row_recorded_during_flush_is_not_lost",
+        model=broken_models.sending_on_insert,
+    ),
+    specimen(
+        "a key that changes on its way",
+        "rolled_back_rows_are_never_sent",
+        "flush_sends_each_row_once_and_returns_the_count",
+        "flush_empties_the_table",
+        "primary_key_round_trip",
+        "burst_is_bounded_and_batch_is_used",
+        "full_burst",
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+        "interrupt_keeps_rows",
+        "failed_delete_is_reported",
+        "row_recorded_during_flush_is_not_lost",
+        "two_flushers_share_the_work",
+        "two_flushers_lose_nothing",
+        model=broken_models.with_a_careless_key,
+        bus=buses.HonestBus,
+    ),
+    with_bus(
+        buses.SendsTwice,
+        "rolled_back_rows_are_never_sent",
+        "flush_sends_each_row_once_and_returns_the_count",
+        "full_burst",
+        "failed_delete_is_reported",
+        "earlier_bursts_are_committed",
+        "row_recorded_during_flush_is_not_lost",
+        "two_flushers_share_the_work",
+        "two_flushers_lose_nothing",
+    ),
+    with_bus(
+        buses.CountsNothing,
+        "rolled_back_rows_are_never_sent",
+        "flush_sends_each_row_once_and_returns_the_count",
+        "full_burst",
+        "row_recorded_during_flush_is_not_lost",
+        "two_flushers_share_the_work",
+        "two_flushers_lose_nothing",
+    ),
+    with_bus(
+        buses.ForgetsTheLast,
+        "rolled_back_rows_are_never_sent",
+        "flush_sends_each_row_once_and_returns_the_count",
+        "flush_empties_the_table",
+        "full_burst",
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+        "interrupt_keeps_rows",
+        "failed_delete_is_reported",
+        "row_recorded_during_flush_is_not_lost",
+        "two_flushers_share_the_work",
+        "two_flushers_lose_nothing",
+    ),
+    with_bus(
+        buses.DeletesNothing,
+        "flush_sends_each_row_once_and_returns_the_count",
+        "flush_empties_the_table",
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+        "interrupt_keeps_rows",
+        "failed_delete_is_reported",
+        "earlier_bursts_are_committed",
+        "row_recorded_during_flush_is_not_lost",
+        "two_flushers_share_the_work",
+        "two_flushers_lose_nothing",
+    ),
+    with_bus(
+        buses.NeverEnds,
+        "rolled_back_rows_are_never_sent",
+        "flush_sends_each_row_once_and_returns_the_count",
+        "flush_empties_the_table",
+        "object_has_every_column",
+        "object_works_detached",
+        "burst_is_bounded_and_batch_is_used",
+        "full_burst",
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+        "interrupt_keeps_rows",
+        "failed_delete_is_reported",
+        "earlier_bursts_are_committed",
+        "row_recorded_during_flush_is_not_lost",
+        "two_flushers_share_the_work",
+        "two_flushers_lose_nothing",
+    ),
+    with_bus(
+        buses.SendsColumnNames,
+        "object_has_every_column",
+        "object_works_detached",
+        model=broken_models.with_a_renamed_column,
+    ),
+    with_bus(
+        buses.SendsInstances,
+        "flush_sends_each_row_once_and_returns_the_count",
+        "object_has_every_column",
+        "object_works_detached",
+        "full_burst",
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+        "interrupt_keeps_rows",
+        "failed_delete_is_reported",
+        "two_flushers_share_the_work",
+        "two_flushers_lose_nothing",
+    ),
+    with_bus(
+        buses.IgnoresBurstCount,
+        "burst_is_bounded_and_batch_is_used",
+        "earlier_bursts_are_committed",
+        "two_flushers_share_the_work",
+    ),
+    with_bus(
+        buses.NeverSendsInBulk, "burst_is_bounded_and_batch_is_used", "full_burst"
+    ),
+    with_bus(buses.CannotHoldMany, "full_burst"),
+    with_bus(
+        buses.CommitsWhatFailed,
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+    ),
+    with_bus(
+        buses.StopsAtTheFirstFailure,
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+    ),
+    with_bus(
+        buses.WrapsErrors,
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+        "failed_delete_is_reported",
+    ),
+    with_bus(
+        buses.SwallowsErrors,
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+        "failed_delete_is_reported",
+    ),
+    with_bus(buses.IsolatesBulkFailuresOnly, "single_failure_at_each_position"),
+    with_bus(buses.GivesUpTheBurst, "batch_failure_at_each_position"),
+    with_bus(buses.GoesOnAfterInterrupts, "interrupt_keeps_rows"),
+    with_bus(buses.CommitsAtInterrupts, "interrupt_keeps_rows"),
+    with_bus(buses.IgnoresRefusedDeletions, "failed_delete_is_reported"),
+    with_bus(buses.SendsBeforeDeleting, "failed_delete_is_reported"),
+    with_bus(
+        buses.CommitsBeforeSending,
+        "single_failure_at_each_position",
+        "batch_failure_at_each_position",
+        "interrupt_keeps_rows",
+        "earlier_bursts_are_committed",
+    ),
+    with_bus(buses.CommitsOnceAtTheEnd, "earlier_bursts_are_committed"),
+    with_bus(
+        buses.TruncatesTheTable,
+        "row_recorded_during_flush_is_not_lost",
+        "two_flushers_share_the_work",
+    ),
+    with_bus(buses.WaitsForLockedRows, "two_flushers_share_the_work"),
+    with_bus(
+        buses.LocksNothing,
+        "failed_delete_is_reported",
+        "two_flushers_share_the_work",
+        "two_flushers_lose_nothing",
+    ),
+    with_bus(
+        buses.FlushesEverything,
+        "other_models_are_untouched",
+        model=broken_models.with_a_neighbour,
+    ),
+)
+
+SENDERS = (
+    with_sender(
+        broken_senders.sends_nothing,
+        "one_accepted_message_per_row",
+        "single_send_propagates_broker_errors",
+        "batch_equals_single",
+    ),
+    with_sender(
+        broken_senders.sends_twice,
+        "one_accepted_message_per_row",
+        "batch_equals_single",
+    ),
+    with_sender(broken_senders.swallows_errors, "single_send_propagates_broker_errors"),
+    with_sender(
+        broken_senders.swallows_the_last_error,
+        "batch_send_propagates_errors_at_each_position",
+    ),
+    with_sender(broken_senders.sends_something_else, "batch_equals_single"),
+    with_sender(broken_senders.iterates_twice, "batch_accepts_any_iterable"),
+    with_sender(broken_senders.needs_a_first_signal, "batch_accepts_any_iterable"),
+    with_sender(
+        broken_senders.calls_a_method,
+        "send_needs_columns_only",
+        "one_accepted_message_per_row",
+        "batch_equals_single",
+        "send_does_not_end_the_flushing_transaction",
+        "send_emits_no_sql",
+        "send_is_silent_about_order",
+    ),
+    with_sender(broken_senders.commits, "send_does_not_end_the_flushing_transaction"),
+    with_sender(
+        broken_senders.closes_the_session, "send_does_not_end_the_flushing_transaction"
+    ),
+    with_sender(broken_senders.queries, "send_emits_no_sql"),
+    with_sender(broken_senders.insists_on_the_order, "send_is_silent_about_order"),
+)

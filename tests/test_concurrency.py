@@ -1,0 +1,271 @@
+"""Many flushers and recorders at once, in processes and connections of their own."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, func, insert, select, text
+
+import models
+from broker import Broker, BrokerRefused
+from conftest import AppFactory, Pending, Record
+from models import Note, Parcel, db
+from processes import Process
+from swpt_pythonlib.flask_signalbus import SignalBus
+
+_TIMEOUT = 30
+
+
+RunTogether = Callable[..., tuple[int, Counter[str]]]
+
+
+@pytest.fixture
+def run_together(make_app: AppFactory, tables: str, tmp_path: Path) -> RunTogether:
+    """Return what runs three flushers beside two recorders."""
+    make_app()
+
+    def run_together(
+        model: str, *, burst: int, count: int, level: str | None = None
+    ) -> tuple[int, Counter[str]]:
+        sent, no_more = tmp_path / "sent", tmp_path / "no more"
+        flushers = [
+            Process(
+                "flush",
+                url=tables,
+                level=level,
+                model=model,
+                burst=burst,
+                sent=str(sent),
+                no_more=str(no_more),
+            )
+            for _ in range(3)
+        ]
+        recorders = [
+            Process(
+                "record",
+                url=tables,
+                level=level,
+                model=model,
+                first=n * count,
+                count=count,
+            )
+            for n in range(2)
+        ]
+        try:
+            for recorder in recorders:
+                recorder.result()
+
+            no_more.touch()
+            flushed = sum(flusher.result() for flusher in flushers)
+        except BaseException:
+            for process in (*flushers, *recorders):
+                process.kill()
+            raise
+
+        return flushed, Counter(sent.read_text().split())
+
+    return run_together
+
+
+def once_each(count: int) -> Counter[str]:
+    return Counter(map(str, range(count)))
+
+
+@pytest.mark.parametrize(
+    ("model", "burst", "count"),
+    [
+        pytest.param("Note", 1, 100, id="ascending keys, one by one"),
+        pytest.param("Parcel", 7, 300, id="ascending keys, small bursts"),
+        pytest.param("Ticket", 7, 300, id="random keys, small bursts"),
+        pytest.param("Ticket", 100, 600, id="random keys, large bursts"),
+        pytest.param("Pair", 100, 600, id="composite keys, large bursts"),
+    ],
+)
+def test_each_signal_is_sent_exactly_once_however_many_flush(
+    model: str, burst: int, count: int, run_together: RunTogether
+) -> None:
+    """F4, F2: and what the flushers return adds up; nobody fails."""
+    flushed, sent = run_together(model, burst=burst, count=count)
+
+    assert sent == once_each(2 * count)
+    assert flushed == 2 * count
+
+
+@pytest.mark.requires("isolation_levels")
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_the_isolation_level_of_the_application_makes_no_difference(
+    level: str, run_together: RunTogether
+) -> None:
+    """F5, F4: recorders keep theirs, and do not fail because of flushers."""
+    flushed, sent = run_together("Ticket", burst=7, count=200, level=level)
+
+    assert sent == once_each(400)
+    assert flushed == 400
+
+
+@pytest.mark.parametrize("model", ["Parcel", "Pair"])
+def test_nothing_is_lost_when_flushers_are_killed(
+    model: str, app: Flask, tables: str, tmp_path: Path, pending: Pending
+) -> None:
+    """F4: at most one burst is repeated for each of them."""
+    sent, no_more, kills, burst = tmp_path / "sent", tmp_path / "no more", 3, 7
+    flush = {"url": tables, "level": None, "model": model, "burst": burst}
+    flush |= {"sent": str(sent), "no_more": str(no_more)}
+    recorder = Process(
+        "record", url=tables, level=None, model=model, first=0, count=600
+    )
+    sent.touch()
+
+    for n in range(1, kills + 1):
+        flusher = Process("flush", **flush)
+        wait_until(partial(has_lines, sent, n * 70))
+        flusher.kill()
+    recorder.result()
+    no_more.touch()
+    Process("flush", **flush).result()
+
+    times = Counter(sent.read_text().split())
+    assert set(times) == set(map(str, range(600)))
+    assert times.total() <= 600 + kills * burst
+    assert pending(getattr(models, model)) == []
+
+
+@pytest.mark.requires("concurrent_writers")
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_recorders_do_not_wait_for_a_slow_broker(
+    level: str, make_app: AppFactory, tables: str
+) -> None:
+    """F15, F5: neither before nor behind the signals that are being sent."""
+    engine = create_engine(tables, isolation_level=level)
+    app = make_app(isolation_level=level)
+
+    def record_another(_: str) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT * FROM parcel WHERE id > 100")).all()
+            connection.execute(insert(Parcel).values(id=10, text="before"))
+            connection.execute(insert(Parcel).values(text="behind"))
+
+    with app.app_context():
+        db.session.add(Parcel(id=20, text="a"))
+        db.session.commit()
+        app.extensions["broker"].meanwhile = record_another
+
+        assert app.extensions["signalbus"].flushmany() == 1
+        assert db.session.scalar(select(func.count()).select_from(Parcel)) == 2
+    engine.dispose()
+
+
+@pytest.mark.requires("skip_locked")
+def test_a_flusher_passes_over_what_another_one_holds(
+    app: Flask, bus: SignalBus, broker: Broker, pending: Pending
+) -> None:
+    """F3: and does not wait for it."""
+    db.session.add_all(Parcel(text=f"{i:03}") for i in range(300))
+    db.session.commit()
+    is_nested = threading.Event()
+
+    def flush_elsewhere(_: str) -> None:
+        if not is_nested.is_set():
+            is_nested.set()
+            assert in_thread(app, bus.flushmany) == 297
+
+    broker.meanwhile = flush_elsewhere
+
+    assert bus.flushmany() == 3
+    assert broker.calls[0] == ["000", "001", "002"]
+    assert Counter(broker.sent).total() == 300
+
+
+def test_a_flusher_waits_for_its_turn_where_there_is_one_writer(
+    app: Flask, bus: SignalBus, broker: Broker, record: Record
+) -> None:
+    """F4, F5: two flushers in two threads share the work, everywhere."""
+    record(Parcel, *map(str, range(60)))
+    barrier = threading.Barrier(2, timeout=_TIMEOUT)
+
+    def flush() -> int:
+        barrier.wait()
+        return bus.flushmany()
+
+    with ThreadPoolExecutor(2) as pool:
+        flushes = [pool.submit(in_context, app, flush) for _ in range(2)]
+        counts = [future.result(_TIMEOUT) for future in flushes]
+
+    assert sum(counts) == 60
+    assert Counter(broker.sent) == once_each(60)
+
+
+@pytest.mark.requires("row_locks")
+def test_a_failed_burst_releases_its_locks_at_once(
+    app: Flask, bus: SignalBus, broker: Broker, record: Record
+) -> None:
+    """F8: another flusher can take over before the call has ended."""
+    record(Note, *"abc")
+    record(Parcel, *"d")
+    broker.refuse(*"abc")
+
+    def flush_notes_elsewhere(text: str) -> None:
+        if text == "d":
+            broker.recover()
+            broker.meanwhile = lambda _: None
+            assert in_thread(app, lambda: bus.flushmany([Note])) == 3
+
+    broker.meanwhile = flush_notes_elsewhere
+    with pytest.raises(BrokerRefused):
+        bus.flushmany()
+
+    assert broker.sent == ["a", "b", "c", "d"]
+
+
+@pytest.mark.requires("vacuum")
+def test_a_flush_does_not_stop_the_vacuum(
+    bus: SignalBus,
+    broker: Broker,
+    record: Record,
+    tables: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """F12: no snapshot is held, so the rows of earlier bursts can be removed."""
+    record(Parcel, *map(str, range(30)))
+    engine = create_engine(tables, isolation_level="AUTOCOMMIT")
+    # SQLAlchemy logs what the server has to say.
+    caplog.set_level(logging.INFO, "sqlalchemy.dialects.postgresql")
+
+    def vacuum(text: str) -> None:
+        if text == "29":
+            with engine.connect() as connection:
+                connection.exec_driver_sql("VACUUM (VERBOSE) parcel")
+
+    broker.meanwhile = vacuum
+    bus.flushmany()
+    engine.dispose()
+
+    assert "3 remain, 0 are dead but not yet removable" in caplog.text
+
+
+def has_lines(file: Path, count: int) -> bool:
+    return file.read_bytes().count(b"\n") >= count
+
+
+def in_context(app: Flask, work: Callable[[], int]) -> int:
+    with app.app_context():
+        return work()
+
+
+def in_thread(app: Flask, work: Callable[[], int]) -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(in_context, app, work).result(_TIMEOUT)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 4 * _TIMEOUT
+    while not is_so():
+        assert time.monotonic() < deadline, "It has not happened in time."
+        time.sleep(0.01)
