@@ -1,0 +1,155 @@
+"""What is measured: bursts, flushers at the same time, and backlogs.
+
+Whatever is compared runs in turn, round after round, because a machine is never
+equally fast for long.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from benchmarks.databases import Outbox
+from benchmarks.scale import (
+    BACKLOG_BURST,
+    BURSTS,
+    FLUSHER_BURST,
+    FLUSHER_PAUSE,
+    FLUSHERS,
+    Scale,
+)
+from benchmarks.workers import Run, Worker
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """What one thing achieved in each round.
+
+    :param experiment: ``bursts``, ``flushers`` or ``backlogs``.
+    :param size: Signals in a burst, flushers at the same time, or signals pending.
+    :param rates: Signals per second.
+    :param cpu: Microseconds of its processor time for one signal.
+    """
+
+    experiment: str
+    database: str
+    driver: str
+    contestant: str
+    size: int
+    rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        self.rates.append(run.sent / run.seconds)
+        self.cpu.append(run.cpu_seconds / run.sent * 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One database, seen through one driver."""
+
+    outbox: Outbox
+    driver: str
+    scale: Scale
+    say: Say
+
+    def flush(self, worker: Worker, burst: int, count: int) -> Run:
+        """Have a contestant flush as many signals as are recorded first."""
+        self.outbox.fill(count)
+        run = worker.flush(burst)
+        if run.sent != count:
+            raise RuntimeError(f"Only {run.sent} of {count} signals were sent.")
+
+        return run
+
+    def series(self, experiment: str, contestant: str, size: int) -> Series:
+        return Series(
+            experiment=experiment,
+            database=self.outbox.backend.name,
+            driver=self.driver,
+            contestant=contestant,
+            size=size,
+        )
+
+    def in_turn(self, what: str, things: Sequence[T]) -> Iterator[T]:
+        """Yield all things in each round, each round beginning with another one."""
+        for i in range(self.scale.rounds):
+            self.say(f"{self.driver}: {what}, round {i + 1} of {self.scale.rounds}")
+            first = i % len(things)
+            yield from things[first:]
+            yield from things[:first]
+
+    def count_for(self, worker: Worker, burst: int, seconds: float) -> int:
+        """Return how many signals a contestant sends in a time, about."""
+        count = 2 * burst
+        for part in (0.05, 0.3, 1.0):
+            rate = self.flush(worker, burst, count).rate
+            count = max(round(rate * seconds * part), 10 * burst)
+
+        return count
+
+
+def bursts(bench: Bench, contestants: Mapping[str, Worker]) -> Iterator[Series]:
+    """Measure all contestants, with bursts of all sizes."""
+    for burst in BURSTS:
+        counts = {
+            name: bench.count_for(worker, burst, bench.scale.seconds)
+            for name, worker in contestants.items()
+        }
+        series = {name: bench.series("bursts", name, burst) for name in contestants}
+        for name in bench.in_turn(f"bursts of {burst}", list(contestants)):
+            worker = contestants[name]
+            series[name].add(bench.flush(worker, burst, counts[name]))
+
+        yield from series.values()
+
+
+def flushers(bench: Bench, workers: Sequence[Worker]) -> Iterator[Series]:
+    """Measure several flushers of ours at the same time, with a slow sender."""
+    count = round(2 * bench.scale.seconds / FLUSHER_PAUSE) * FLUSHER_BURST
+    series = {
+        number: bench.series("flushers", "signalbus", number) for number in FLUSHERS
+    }
+    for number in bench.in_turn("flushers at the same time", FLUSHERS):
+        bench.outbox.fill(count)
+        run = _together(workers[:number])
+        if run.sent != count:
+            raise RuntimeError(f"{run.sent} signals were sent, not {count}.")
+        series[number].add(run)
+
+    yield from series.values()
+
+
+def backlogs(bench: Bench, worker: Worker) -> Iterator[Series]:
+    """Measure how fast smaller and larger backlogs of ours are drained."""
+    sizes = bench.scale.backlogs
+    series = {size: bench.series("backlogs", "signalbus", size) for size in sizes}
+    for size in bench.in_turn("backlogs", sizes):
+        # Small ones take so short a time that one alone would tell little.
+        times = max(1, 10 * sizes[0] // size)
+        runs = [bench.flush(worker, BACKLOG_BURST, size) for _ in range(times)]
+        series[size].add(_sum(runs))
+
+    yield from series.values()
+
+
+def _together(workers: Sequence[Worker]) -> Run:
+    start = time.perf_counter()
+    for worker in workers:
+        worker.order(FLUSHER_BURST, FLUSHER_PAUSE)
+    runs = [worker.result() for worker in workers]
+    seconds = time.perf_counter() - start
+    return Run(
+        sum(run.sent for run in runs), seconds, sum(run.cpu_seconds for run in runs)
+    )
+
+
+def _sum(runs: Sequence[Run]) -> Run:
+    return Run(
+        sum(run.sent for run in runs),
+        sum(run.seconds for run in runs),
+        sum(run.cpu_seconds for run in runs),
+    )
