@@ -1,0 +1,51 @@
+# What a contributor types. Everything runs in .venv; nothing needs root.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched when .venv has what pyproject.toml asks for.
+READY := $(VENV)/.ready
+SERVERS := PYTHONPATH=tests $(BIN)/python -m servers
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo provision test lint typing docs bench clean
+
+help:  ## Show this text.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(READY)  ## Make .venv, with the tools for development.
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev --editable .
+	touch $@
+
+demo: $(READY)  ## Run the example application, and show what it sends.
+	@$(BIN)/python examples/quickstart/demo.py
+
+provision: $(READY)  ## Fetch the database servers that aren't installed.
+	@$(SERVERS) provision
+
+# Without a C compiler there can be no mysqlclient: its cell is left out, and that is
+# the last thing said.
+test: provision  ## Run every cell of the matrix that this machine's Python can run.
+	@if $(SERVERS) check-mysqlclient; then $(BIN)/tox run; else \
+	    TOX_SKIP_ENV='.*mysqlclient.*' $(BIN)/tox run && \
+	    echo 'NOT RUN: the cell mysql-mysqlclient, for the reason above.'; fi
+
+lint: $(READY)  ## Check style and format.
+	$(BIN)/tox run -e lint
+
+typing: $(READY)  ## Check the types.
+	$(BIN)/tox run -e typing
+
+docs: $(READY)  ## Build the documentation and run its examples.
+	$(BIN)/tox run -e docs
+
+bench: $(READY) provision  ## Measure how fast signals are flushed (20 minutes; BENCH=--quick: 5).
+	$(BIN)/python -m pip install --quiet --group bench
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
+
+clean:  ## Remove what was built; fetched servers stay.
+	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist
