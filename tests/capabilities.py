@@ -17,6 +17,7 @@ MEANINGS = {
     "concurrent_writers": "a writer doesn't stop the writers of other rows",
     "isolation_levels": "transactions can be told how isolated they are",
     "vacuum": "deleted rows take up space until a command removes them",
+    "partitions": "rows of one table can lie at the same place of different tables",
     "embedding": "it needs no server; its row tests what no database has a part in",
     "in_memory": "a database can live in the memory of its process",
     "journal_modes": "a transaction can be logged ahead of the database, or behind",
@@ -75,6 +76,7 @@ ROWS = (
                 "stale_writes_fail",
                 "commit_conflicts",
                 "vacuum",
+                "partitions",
             }
         ),
     ),

@@ -186,7 +186,7 @@ def test_columns_go_by_the_names_of_their_attributes(make_db: DBFactory) -> None
     own_db = make_db()
 
     class Renamed(Sends, own_db.Model):  # type: ignore[misc,name-defined]
-        __tablename__ = "Select Renamed"
+        __tablename__ = "Select 100 % Renamed"
         key = sa.Column("Primary Key %", sa.Integer, primary_key=True)
         count = sa.Column("order", sa.Integer, default=7)
         text = sa.Column("the : text", sa.String(10))
@@ -264,6 +264,29 @@ def test_any_type_of_primary_key_works(
 
     assert own_db.signalbus.flushmany() == 12
     assert sent() == expected
+
+
+@pytest.mark.requires("partitions")
+def test_a_burst_leaves_the_rows_of_other_partitions_alone(make_db: DBFactory) -> None:
+    """S6, F3: though they lie at the same places as those it takes."""
+    own_db = make_db()
+
+    class Part(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        __table_args__ = {"postgresql_partition_by": "LIST (a)"}
+        signalbus_burst_count = 2
+        a = sa.Column(sa.Integer, primary_key=True)
+        b = sa.Column(sa.Integer, primary_key=True)
+        text = text_column()
+
+    own_db.create_all()
+    for a in (1, 2):
+        ddl = f"CREATE TABLE part_{a} PARTITION OF part FOR VALUES IN ({a})"
+        own_db.session.execute(sa.text(ddl))
+        own_db.session.add_all(Part(a=a, b=b, text=f"{a}{b}") for b in (1, 2, 3))
+    own_db.session.commit()
+
+    assert own_db.signalbus.flushmany() == 6
+    assert sent() == ["11", "12", "13", "21", "22", "23"]
 
 
 def test_a_bad_signal_is_found_by_any_type_of_key(make_db: DBFactory) -> None:

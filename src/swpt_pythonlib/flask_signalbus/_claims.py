@@ -8,6 +8,7 @@ from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ColumnClause,
     ColumnElement,
     Connection,
     CursorResult,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     tuple_,
 )
 
@@ -122,7 +124,7 @@ class Claims:
 
     def _select_first(self, condition: ColumnElement[bool]) -> Select[Any]:
         statement = self._select(*self.outbox.columns).where(condition)
-        limit = bindparam("limit", type_=Integer)
+        limit = self.order.bind("limit", Integer())
         return statement.order_by(*self.outbox.key).limit(limit)
 
     def _select(self, *columns: ColumnElement[Any]) -> Select[Any]:
@@ -143,25 +145,18 @@ class Claims:
         return parameters
 
 
-def _delete_key_array(claims: Claims, first: Select[Any]) -> Execution:
+def _delete_places(claims: Claims, first: Select[Any]) -> Execution:
     outbox = claims.outbox
-    first = first.with_for_update(skip_locked=True)
-    if len(outbox.key) == 1:
-        (column,) = outbox.key
-        keys = first.with_only_columns(column).correlate(None)
-        condition = column == any_(func.array(keys.scalar_subquery()))
-    else:
-        # No index can be searched for an array of composite keys. A 'ctid' finds
-        # the rows at once; the key tells them from rows of other partitions.
-        place: ColumnElement[Any] = literal_column("ctid")
-        chosen = first.with_only_columns(place.label(None), *outbox.key).cte()
-        chosen_place, *chosen_key = chosen.c
-        places = select(chosen_place).scalar_subquery()
-        condition = and_(
-            place == any_(func.array(places)),
-            _key(outbox).in_(select(*chosen_key)),
-        )
-
+    place: ColumnClause[Any] = ColumnClause("ctid")
+    place.table = outbox.table
+    locked = _taken_for_ten(first).with_for_update(skip_locked=True)
+    chosen = locked.with_only_columns(place.label(None), *outbox.key).cte()
+    chosen_place, *chosen_key = chosen.c
+    places = select(chosen_place).scalar_subquery()
+    # The key tells the rows from others at the same place of other partitions. As the
+    # operand of IS TRUE, the list is hashed, and not joined.
+    is_chosen = _key(outbox).in_(select(*chosen_key)).is_(true())
+    condition = and_(place == any_(func.array(places)), is_chosen)
     gone = delete(outbox.table).where(condition).returning(*outbox.columns).cte()
     # RETURNING has no order.
     in_order = (gone.c[outbox.columns[i].name] for i in outbox.key_positions)
@@ -169,6 +164,15 @@ def _delete_key_array(claims: Claims, first: Select[Any]) -> Execution:
     return lambda connection, parameters: connection.execute(
         statement, parameters
     ).all()
+
+
+def _taken_for_ten(first: Select[Any]) -> Select[Any]:
+    """Join one row, which PostgreSQL takes for ten.
+
+    If it expects a single row at the most, it does not mind sorting all that it finds.
+    """
+    one = select(literal_column("ARRAY[1]")).scalar_subquery()
+    return first.join(func.unnest(one).alias(), true())
 
 
 def _delete_keys(claims: Claims, first: Select[Any]) -> Execution:
@@ -283,7 +287,7 @@ def _check_deleted(outbox: Outbox, result: CursorResult[Any], count: int) -> Non
 
 
 _STRATEGIES: dict[Claim, Callable[[Claims, Select[Any]], Execution]] = {
-    Claim.DELETE_KEY_ARRAY: _delete_key_array,
+    Claim.DELETE_PLACES: _delete_places,
     Claim.DELETE_KEYS: _delete_keys,
     Claim.LOCK_AND_DELETE_IN_ORDER: _lock_and_delete_in_order,
     Claim.LOCK_AND_DELETE_EACH: _lock_and_delete_each,

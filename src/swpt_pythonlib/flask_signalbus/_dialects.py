@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 class Claim(Enum):
     """How a burst of signals is claimed and deleted."""
 
-    #: One statement, which finds the keys by way of an array.
-    DELETE_KEY_ARRAY = "delete key array"
+    #: One statement, which finds the rows that it has locked by their places.
+    DELETE_PLACES = "delete places"
     #: One statement, which is also the one that takes the write lock.
     DELETE_KEYS = "delete keys"
     #: Two statements: the second walks the primary key, in order.
@@ -32,8 +32,8 @@ class Traits:
     :param skips_locked_rows: Whether ``SKIP LOCKED`` can be relied on.
     :param compares_row_values: Whether the index of a composite key is used
         for ``(a, b) > (:a, :b)``.
-    :param underrates_ranges: Whether the optimizer, without statistics, takes two
-        bounds of one column for a range that holds next to nothing.
+    :param trusts_statistics: Whether the planner believes in old statistics, which are
+        wrong for a table that is empty at night and full at noon.
     :param compares_enums_as_text: Whether an ``ENUM`` is ordered by position, but
         compared with a value as text.
     :param flush_isolation_level: The level of a burst's transaction, ``None``
@@ -52,7 +52,7 @@ class Traits:
     claim: Claim = Claim.LOCK_AND_DELETE_EACH
     skips_locked_rows: bool = False
     compares_row_values: bool = False
-    underrates_ranges: bool = False
+    trusts_statistics: bool = False
     compares_enums_as_text: bool = False
     flush_isolation_level: str | None = None
     atomic_isolation_level: str | None = None
@@ -87,10 +87,10 @@ _MYSQL = Traits(
 )
 
 _POSTGRESQL = Traits(
-    claim=Claim.DELETE_KEY_ARRAY,
+    claim=Claim.DELETE_PLACES,
     skips_locked_rows=True,
     compares_row_values=True,
-    underrates_ranges=True,
+    trusts_statistics=True,
     flush_isolation_level="READ COMMITTED",
     atomic_isolation_level="REPEATABLE READ",
     lock_timeout="SET LOCAL lock_timeout = '{0}s'",

@@ -13,14 +13,13 @@ from sqlalchemy import (
     Enum,
     String,
     and_,
-    any_,
     bindparam,
     cast,
-    func,
     or_,
     select,
     tuple_,
 )
+from sqlalchemy.types import TypeEngine
 
 from ._dialects import traits_of
 
@@ -60,14 +59,19 @@ class KeyOrder:
 
     def is_up_to(self, bound: str) -> ColumnElement[bool]:
         """Return the condition that the key comes before a bound, or is it."""
-        if len(self._columns) == 1 and self._traits.underrates_ranges:
-            # PostgreSQL would expect 0.5 % of the table, and if that is less than a
-            # burst, read and sort all of what is left. It knows no such pair here.
-            (column,), (value,) = self._columns, self._binds(bound)
-            last = select(cast(value, column.type)).scalar_subquery()
-            return column <= any_(func.array(last))
-
         return self._beyond(bound, strictly=operator.lt, at_last=operator.le)
+
+    def bind(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Return a parameter, hidden from a planner that would draw conclusions.
+
+        If old statistics say that little is pending, PostgreSQL would rather sort all
+        of the backlog, for each burst, than walk the index of the key.
+        """
+        value = bindparam(name, type_=type_)
+        if not self._traits.trusts_statistics:
+            return value
+
+        return select(cast(value, type_)).scalar_subquery()
 
     def parameters(self, bound: str, key: Key) -> dict[str, Any]:
         """Return the parameters that set a bound to a key."""
@@ -119,7 +123,7 @@ class KeyOrder:
 
     def _binds(self, bound: str) -> list[ColumnElement[Any]]:
         return [
-            bindparam(f"{bound}_{i}", type_=column.type)
+            self.bind(f"{bound}_{i}", column.type)
             for i, column in enumerate(self._columns)
         ]
 
