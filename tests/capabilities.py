@@ -90,8 +90,7 @@ LEVELS = {row.dialect: row.levels for row in ROWS}
 #: How many statements of ours begin a transaction, where the driver is not to.
 BEGINS = {"sqlite": 1, "postgresql": 0, "mysql": 0, "mariadb": 0}
 #: How many statements begin the transaction of a burst, claim, and delete.
-#: (of three signals; MariaDB deletes them one by one).
-STATEMENTS_PER_BURST = {"sqlite": 2, "postgresql": 1, "mysql": 2, "mariadb": 4}
+STATEMENTS_PER_BURST = {"sqlite": 2, "postgresql": 1, "mysql": 2, "mariadb": 2}
 
 _HANDLER_READS = (
     "SELECT SUM(variable_value) FROM {}.session_status"

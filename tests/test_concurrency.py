@@ -3,11 +3,13 @@
 import logging
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -16,7 +18,7 @@ from sqlalchemy import create_engine, func, insert, select, text
 import models
 from broker import Broker, BrokerRefused
 from conftest import AppFactory, Pending, Record
-from models import Note, Parcel, db
+from models import Note, Pair, Parcel, Ticket, db
 from processes import Process
 from swpt_pythonlib.flask_signalbus import SignalBus
 
@@ -163,24 +165,34 @@ def test_recorders_do_not_wait_for_a_slow_broker(
 
 
 @pytest.mark.requires("skip_locked")
+@pytest.mark.parametrize("burst", [3, 30])
+@pytest.mark.parametrize("model", [Parcel, Pair, Ticket])
 def test_a_flusher_passes_over_what_another_one_holds(
-    app: Flask, bus: SignalBus, broker: Broker, pending: Pending
+    model: Any,
+    burst: int,
+    app: Flask,
+    bus: SignalBus,
+    broker: Broker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """F3: and does not wait for it."""
-    db.session.add_all(Parcel(text=f"{i:03}") for i in range(300))
+    """F3: and does not wait for it, also when little else is left."""
+    monkeypatch.setattr(model, "signalbus_burst_count", burst)
+    for i in range(10 * burst):
+        key: Any = {Pair: {"a": 1, "b": i}, Ticket: {"id": uuid.UUID(int=i)}}
+        db.session.add(model(text=f"{i:03}", **key.get(model, {})))
     db.session.commit()
     is_nested = threading.Event()
 
     def flush_elsewhere(_: str) -> None:
         if not is_nested.is_set():
             is_nested.set()
-            assert in_thread(app, bus.flushmany) == 297
+            assert in_thread(app, bus.flushmany) == 9 * burst
 
     broker.meanwhile = flush_elsewhere
 
-    assert bus.flushmany() == 3
-    assert broker.calls[0] == ["000", "001", "002"]
-    assert Counter(broker.sent).total() == 300
+    assert bus.flushmany() == burst
+    assert broker.calls[0] == [f"{i:03}" for i in range(burst)]
+    assert set(Counter(broker.sent).values()) == {1}
 
 
 def test_a_flusher_waits_for_its_turn_where_there_is_one_writer(

@@ -187,7 +187,7 @@ def test_columns_go_by_the_names_of_their_attributes(make_db: DBFactory) -> None
 
     class Renamed(Sends, own_db.Model):  # type: ignore[misc,name-defined]
         __tablename__ = "Select 100 % Renamed"
-        key = sa.Column("Primary Key %", sa.Integer, primary_key=True)
+        key = sa.Column("Primary :key %", sa.Integer, primary_key=True)
         count = sa.Column("order", sa.Integer, default=7)
         text = sa.Column("the : text", sa.String(10))
 

@@ -25,19 +25,27 @@ SQLITE = """
     ) RETURNING id, text, recorded_at
 """
 POSTGRESQL = """
-    WITH gone AS (
-        DELETE FROM {table} WHERE id = ANY (ARRAY(
-            SELECT id FROM {table}
-            WHERE {after} id <= ANY (ARRAY(SELECT CAST(%(last)s AS INTEGER)))
-            ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED
-        )) RETURNING id, text, recorded_at
+    WITH chosen AS (
+        SELECT {table}.ctid AS place, id
+        FROM {table} JOIN unnest((SELECT ARRAY[1])) AS one ON true
+        WHERE {after} id <= (SELECT CAST(%(last)s AS INTEGER))
+        ORDER BY id LIMIT (SELECT CAST(%(size)s AS INTEGER)) FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM {table}
+        WHERE ctid = ANY (ARRAY(SELECT place FROM chosen))
+        AND (id IN (SELECT id FROM chosen)) IS TRUE
+        RETURNING id, text, recorded_at
     ) SELECT id, text, recorded_at FROM gone ORDER BY id
 """
 MYSQL = """
     SELECT id, text, recorded_at FROM {table} WHERE {after} id <= %(last)s
     ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED
 """
-MYSQL_DELETE = f"DELETE FROM {TABLE} WHERE id IN ({{keys}}) ORDER BY id LIMIT %s"
+MYSQL_DELETE = f"""
+    DELETE gone FROM (
+        SELECT id FROM {TABLE} WHERE id IN ({{keys}}) LIMIT %s FOR UPDATE SKIP LOCKED
+    ) AS claimed STRAIGHT_JOIN {TABLE} AS gone ON gone.id = claimed.id
+"""
 
 
 class Statement:
@@ -68,7 +76,7 @@ def claim_on_sqlite() -> Claim:
 
 
 def claim_on_postgresql() -> Claim:
-    statement = Statement(POSTGRESQL, "id > %(after)s")
+    statement = Statement(POSTGRESQL, "id > (SELECT CAST(%(after)s AS INTEGER))")
 
     def claim(cursor: Any, after: int | None, last: int, size: int) -> list[Row]:
         statement.execute(cursor, after, last, size)

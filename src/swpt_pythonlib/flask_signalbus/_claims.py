@@ -12,19 +12,19 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
-    Delete,
     Dialect,
     Integer,
     Row,
     Select,
+    TextClause,
     and_,
     any_,
     bindparam,
     delete,
     func,
     literal_column,
-    or_,
     select,
+    text,
     true,
     tuple_,
 )
@@ -75,6 +75,7 @@ class Claims:
         self.outbox = outbox
         self.traits = traits_of(dialect)
         self.order = KeyOrder(outbox.key, dialect)
+        self._dialect = dialect
 
     def newest_key(self, connection: Connection) -> Key | None:
         """Return the last key of all, or ``None`` if nothing is pending."""
@@ -101,6 +102,13 @@ class Claims:
         """Delete a signal, unless it is gone or somebody else holds it."""
         parameters = self.order.parameters("only", key)
         return self._claim_only(connection, {**parameters, "limit": 1})
+
+    def quote(self, name: str) -> str:
+        """Return an identifier as a part of a text, in which a colon begins a bind."""
+        # The dialect in use would double each '%', as the text does again.
+        dialect_class: Any = type(self._dialect)
+        quote = dialect_class(paramstyle="named").identifier_preparer.quote
+        return str(quote(name)).replace(":", r"\:")
 
     @cached_property
     def _select_newest(self) -> Select[Any]:
@@ -190,11 +198,11 @@ def _delete_keys(claims: Claims, first: Select[Any]) -> Execution:
     return claim
 
 
-def _lock_and_delete_in_order(claims: Claims, first: Select[Any]) -> Execution:
-    statement = first.with_for_update(skip_locked=claims.traits.skips_locked_rows)
+def _lock_and_delete_joined(claims: Claims, first: Select[Any]) -> Execution:
     outbox = claims.outbox
+    statement = first.with_for_update(skip_locked=True)
     is_composite = len(outbox.key) > 1
-    delete_chunk = _delete_tuples(claims) if is_composite else _delete_values(outbox)
+    delete_chunk = _delete_tuples(claims) if is_composite else _delete_values(claims)
 
     def claim(connection: Connection, parameters: Parameters) -> Rows:
         rows = connection.execute(statement, parameters).all()
@@ -224,9 +232,11 @@ def _lock_and_delete_each(claims: Claims, first: Select[Any]) -> Execution:
     return claim
 
 
-def _delete_values(outbox: Outbox) -> Deletion:
-    (column,) = outbox.key
-    deletion = _delete_in_order(outbox, column.in_(bindparam("keys", expanding=True)))
+def _delete_values(claims: Claims) -> Deletion:
+    (column,) = claims.outbox.key
+    keys = bindparam("keys", expanding=True, type_=column.type)
+    condition = f"{claims.quote(column.name)} IN :keys"
+    deletion = _delete_joined(claims, condition).bindparams(keys)
     return lambda connection, keys: connection.execute(
         deletion, {"keys": keys, "limit": len(keys)}
     )
@@ -237,12 +247,20 @@ def _delete_tuples(claims: Claims) -> Deletion:
 
     For a list of tuples MariaDB may scan the whole index.
     """
-    order = claims.order
+    key, order = claims.outbox.key, claims.order
 
     @cache
-    def deletion_of(count: int) -> Delete:
-        is_one_of_them = or_(*(order.equals(f"key{n}") for n in range(count)))
-        return _delete_in_order(claims.outbox, is_one_of_them)
+    def deletion_of(count: int) -> TextClause:
+        binds = {
+            f"key{n}_{i}": column for n in range(count) for i, column in enumerate(key)
+        }
+        equations = [
+            f"{claims.quote(column.name)} = :{name}" for name, column in binds.items()
+        ]
+        rows = zip(*[iter(equations)] * len(key), strict=True)
+        condition = " OR ".join(map(" AND ".join, rows))
+        types = (bindparam(name, type_=column.type) for name, column in binds.items())
+        return _delete_joined(claims, condition).bindparams(*types)
 
     def delete_tuples(connection: Connection, keys: Sequence[Key]) -> CursorResult[Any]:
         # Repeating a key does no harm, and makes for few different statements.
@@ -256,20 +274,25 @@ def _delete_tuples(claims: Claims) -> Deletion:
     return delete_tuples
 
 
-def _delete_in_order(outbox: Outbox, condition: ColumnElement[bool]) -> Delete:
-    """Return a deletion that looks at no other rows than those it deletes.
+def _delete_joined(claims: Claims, condition: str) -> TextClause:
+    """Return a deletion that touches no other rows than those it deletes.
 
-    Without an ORDER BY, MySQL and MariaDB scan all of a small table, and then wait
-    for the rows that other flushers hold. Those would wait for ours: error 1213.
+    For a list of keys, MySQL and MariaDB may scan a table that seems to hold few other
+    rows, with or without ORDER BY, and then wait for rows that other flushers hold;
+    those might wait for ours (error 1213). A scan that passes over locked rows waits
+    for nobody. What it finds is then looked up by the key, one row after the other.
     """
-    # SQLAlchemy has no ORDER BY for DELETE; operators that bind ever more loosely
-    # put it behind the condition.
-    rest: ColumnElement[Any] = condition
-    for i, column in enumerate(outbox.key):
-        rest = rest.op(", " if i else "ORDER BY", precedence=-1 - i)(column)
-    limit = bindparam("limit", type_=Integer)
-    rest = rest.op("LIMIT", precedence=-1 - len(outbox.key))(limit)
-    return delete(outbox.table).where(rest)
+    # SQLAlchemy has no STRAIGHT_JOIN, so this DELETE is a text.
+    outbox = claims.outbox
+    names = [claims.quote(column.name) for column in outbox.key]
+    path = filter(None, (outbox.table.schema, outbox.table.name))
+    table = ".".join(map(claims.quote, path))
+    matches = " AND ".join(f"gone.{name} = claimed.{name}" for name in names)
+    return text(
+        f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table}"
+        f" WHERE {condition} LIMIT :limit FOR UPDATE SKIP LOCKED) AS claimed"
+        f" STRAIGHT_JOIN {table} AS gone ON {matches}"
+    )
 
 
 def _key(outbox: Outbox) -> ColumnElement[Any]:
@@ -289,6 +312,6 @@ def _check_deleted(outbox: Outbox, result: CursorResult[Any], count: int) -> Non
 _STRATEGIES: dict[Claim, Callable[[Claims, Select[Any]], Execution]] = {
     Claim.DELETE_PLACES: _delete_places,
     Claim.DELETE_KEYS: _delete_keys,
-    Claim.LOCK_AND_DELETE_IN_ORDER: _lock_and_delete_in_order,
+    Claim.LOCK_AND_DELETE_JOINED: _lock_and_delete_joined,
     Claim.LOCK_AND_DELETE_EACH: _lock_and_delete_each,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -18,8 +18,8 @@ class Claim(Enum):
     DELETE_PLACES = "delete places"
     #: One statement, which is also the one that takes the write lock.
     DELETE_KEYS = "delete keys"
-    #: Two statements: the second walks the primary key, in order.
-    LOCK_AND_DELETE_IN_ORDER = "lock and delete in order"
+    #: Two statements: the second looks each key up, and scans nothing.
+    LOCK_AND_DELETE_JOINED = "lock and delete joined"
     #: Portable: the rows are locked, then deleted one by one.
     LOCK_AND_DELETE_EACH = "lock and delete each"
 
@@ -63,7 +63,7 @@ class Traits:
 
 
 _MYSQL = Traits(
-    claim=Claim.LOCK_AND_DELETE_IN_ORDER,
+    claim=Claim.LOCK_AND_DELETE_JOINED,
     skips_locked_rows=True,
     compares_enums_as_text=True,
     flush_isolation_level="READ COMMITTED",
@@ -132,12 +132,8 @@ _SQLITE = Traits(
     ),
 )
 
-# For a list of keys MariaDB may scan a small table, and then waits for the rows
-# that other flushers hold.
-_MARIADB = replace(_MYSQL, claim=Claim.LOCK_AND_DELETE_EACH)
-
 _BY_NAME = {
-    "mariadb": _MARIADB,
+    "mariadb": _MYSQL,
     "mysql": _MYSQL,
     "postgresql": _POSTGRESQL,
     "sqlite": _SQLITE,
