@@ -107,6 +107,14 @@ ROWS_READ = {
     "mariadb": _HANDLER_READS.format("information_schema"),
 }
 
+#: How a schema comes into being; on SQLite for as long as its connection lives.
+CREATE_SCHEMA = {
+    "sqlite": "ATTACH ':memory:' AS {}",
+    "postgresql": "CREATE SCHEMA {}",
+    "mysql": "CREATE SCHEMA {}",
+    "mariadb": "CREATE SCHEMA {}",
+}
+
 #: How a connection learns its number, and how another one ends it.
 SESSION_ID = {
     "postgresql": "SELECT pg_backend_pid()",

@@ -13,6 +13,7 @@ from flask import current_app
 from sqlalchemy.orm import DeclarativeBase, DeclarativeBaseNoMeta
 
 from broker import Broker, broker
+from capabilities import CREATE_SCHEMA
 from conftest import AppFactory, DBFactory, Record
 from models import Note, Pair, Parcel, Sends, SendsMany, Ticket, db
 from swpt_pythonlib.flask_signalbus import (
@@ -200,6 +201,29 @@ def test_columns_go_by_the_names_of_their_attributes(make_db: DBFactory) -> None
     (obj,) = broker().objects
     assert (obj.key, obj.count, obj.text) == (5, 7, "x")
     assert str(obj) == "(5, 7, 'x')"
+
+
+def test_a_table_may_lie_in_a_schema(make_db: DBFactory, dialect_name: str) -> None:
+    """S6: and need quoting."""
+    own_db = make_db()
+    url = own_db.engine.url
+    schema = "extra" if url.host is None else f"{url.database}_extra"
+
+    class Elsewhere(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        __tablename__ = "order :by %"
+        __table_args__ = {"schema": schema}
+        signalbus_burst_count = 2
+        id = sa.Column("the :key", sa.Integer, primary_key=True)
+        text = text_column()
+
+    own_db.session.execute(sa.text(CREATE_SCHEMA[dialect_name].format(schema)))
+    own_db.session.commit()
+    own_db.create_all()
+    own_db.session.add_all(Elsewhere(text=text) for text in "abc")
+    own_db.session.commit()
+
+    assert own_db.signalbus.flushmany() == 3
+    assert sent() == ["a", "b", "c"]
 
 
 class Color(enum.Enum):

@@ -44,7 +44,7 @@ class AtomicProceduresMixin(SQLAlchemyMixin):
     It must come before ``SQLAlchemy``, and goes with
     :class:`~swpt_pythonlib.flask_signalbus.SignalBusMixin` in either order::
 
-                from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin
+        from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin
 
         class CustomSQLAlchemy(AtomicProceduresMixin, SQLAlchemy):
             pass
