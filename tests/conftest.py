@@ -35,14 +35,15 @@ def tables(database_url: str) -> str:
 
 
 @pytest.fixture
-def make_app(tables: str) -> Iterator[AppFactory]:
+def make_app(tables: str, configured_level: str | None) -> Iterator[AppFactory]:
     """Return a factory of applications, and empty the tables in the end."""
     apps = []
+    defaults = {"isolation_level": configured_level} if configured_level else {}
 
     def make_app(**engine_options: Any) -> Flask:
         app = Flask("sample")
         app.config["SQLALCHEMY_DATABASE_URI"] = tables
-        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {**defaults, **engine_options}
         app.config["SIGNALBUS_RETRY_POLICY"] = PATIENT_WITHOUT_PAUSES
         app.extensions["broker"] = Broker()
         db.init_app(app)

@@ -39,6 +39,8 @@ class Target:
     origin: str
     #: Every database of this run has a name that starts with this.
     prefix: str
+    #: What applications are configured with, ``None`` to configure nothing.
+    level: str | None = None
 
     @property
     def row(self) -> Row:
@@ -48,8 +50,9 @@ class Target:
     def __str__(self) -> str:
         """Return the line that names what a run was about."""
         driver = f" via {_driver_of(self.server_url)}" if self.server_url else ""
+        level = f" at {self.level}" if self.level else ""
         return (
-            f"{self.dialect} {self.version}{driver}, "
+            f"{self.dialect} {self.version}{driver}{level}, "
             f"SQLAlchemy {sa.__version__}, {self.origin}"
         )
 
@@ -68,6 +71,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="sqlite (default), postgresql, mysql, mariadb, postgresql-newest, "
         "mariadb-newest, or the URL of a user who may create databases "
         "[env: SIGNALBUS_TEST_DIALECT]",
+    )
+    group.addoption(
+        "--signalbus-level",
+        metavar="LEVEL",
+        default=os.environ.get("SIGNALBUS_TEST_LEVEL"),
+        help="the isolation level that the applications are configured with, as "
+        "SERIALIZABLE [env: SIGNALBUS_TEST_LEVEL]",
     )
     group.addoption(
         "--signalbus-keep-server",
@@ -140,6 +150,12 @@ def dialect_name(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def configured_level(pytestconfig: pytest.Config) -> str | None:
+    """Return the isolation level that applications are configured with, if any."""
+    return pytestconfig.stash[_TARGET].level
+
+
+@pytest.fixture(scope="session")
 def database_url(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
@@ -182,6 +198,7 @@ def _find_target(config: pytest.Config, cleanup: ExitStack) -> Target:
         server_url=_text(server.url),
         origin=server.origin,
         prefix=prefix,
+        level=config.option.signalbus_level,
     )
 
 
