@@ -746,6 +746,88 @@ def test_a_block_that_has_committed_is_not_executed_again(
     assert stored() == {1: 0}
 
 
+def test_a_block_that_has_committed_its_connection_is_not_executed_again(
+    app: Flask, stored: Stored
+) -> None:
+    """A4."""
+    race = Race(losses=1)
+
+    @db.atomic
+    def block() -> None:
+        db.session.add(Account(id=1))
+        db.session.flush()
+        db.session.connection().commit()
+        race.run()
+
+    with pytest.raises(DBSerializationError, match="committed a part of its own"):
+        block()
+
+    assert race.runs == 1
+    assert stored() == {1: 0}
+
+
+def test_a_block_starts_from_what_is_stored_also_where_commits_expire_nothing(
+    make_db: DBFactory,
+) -> None:
+    """A10: no isolation level would notice a value of an older transaction."""
+    own_db = make_db(AtomicProceduresMixin, session_options={"expire_on_commit": False})
+
+    class Counted(own_db.Model):  # type: ignore[misc,name-defined]
+        id = sa.Column(sa.Integer, primary_key=True)
+        value = sa.Column(sa.Integer, default=0)
+
+    own_db.create_all()
+    still_in_the_session = Counted(id=1)
+    own_db.session.add(still_in_the_session)
+    own_db.session.commit()
+    with own_db.engine.begin() as connection:
+        connection.execute(sa.update(Counted).values(value=10))
+
+    def increment() -> Any:
+        counted = Counted.get_instance(1)
+        counted.value += 1
+        return counted
+
+    assert own_db.execute_atomic(increment).value == 11
+
+
+def test_a_block_that_returns_has_committed_whatever_went_wrong_on_a_cursor(
+    app: Flask, stored: Stored
+) -> None:
+    """A1: where that has aborted the transaction, COMMIT would do nothing."""
+
+    @db.atomic
+    def block() -> None:
+        db.session.add(Account(id=1))
+        db.session.flush()
+        cursor: Any = db.session.connection().connection.cursor()
+        with contextlib.suppress(Exception):
+            cursor.execute("no SQL")
+        cursor.close()
+
+    try:
+        block()
+    except RuntimeError:
+        assert stored() == {}
+    else:
+        assert stored() == {1: 0}
+
+
+async def coroutine() -> None:
+    pass
+
+
+def generator() -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("func", [coroutine, generator])
+def test_a_function_whose_body_runs_later_can_not_be_atomic(func: Any) -> None:
+    """A1: it would run when the block has ended."""
+    with pytest.raises(TypeError, match=func.__name__):
+        db.atomic(func)
+
+
 # Rolling back inside a block.
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import orm
 
 from models import Account, Tag, db
 from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin, SignalBusMixin
+from swpt_pythonlib.flask_signalbus._engines import RaceSafety
 
 
 class AtomicSQLAlchemy(AtomicProceduresMixin, SQLAlchemy):
@@ -71,6 +72,26 @@ def test_the_default_level_loses_no_updates(
     )
 
     assert levels == dict.fromkeys((None, *binds), DEFAULT_LEVELS[dialect_name])
+
+
+@pytest.mark.parametrize(
+    ("url", "connect_args"),
+    [
+        ("postgresql://?options=-cdefault_transaction_isolation%3Dserializable", {}),
+        ("postgresql://", {"options": "-c default_transaction_isolation=serializable"}),
+        ("mysql://", {"init_command": "SET transaction_isolation = 'SERIALIZABLE'"}),
+        ("mariadb://", {"init_command": "SET SESSION TRANSACTION ISOLATION LEVEL …"}),
+    ],
+)
+def test_a_level_among_the_settings_of_a_connection_wins(
+    url: str, connect_args: dict[str, str]
+) -> None:
+    """A10: ours could be a weaker one."""
+    options: dict[str, Any] = {"connect_args": connect_args}
+
+    RaceSafety(sa.make_url(url), options)
+
+    assert options == {"connect_args": connect_args}
 
 
 @pytest.mark.requires("isolation_levels")

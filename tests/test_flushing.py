@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import (
     Column,
@@ -26,7 +27,7 @@ from broker import Broker, BrokerRefused
 from capabilities import KILL, SESSION_ID
 from conftest import PATIENT_WITHOUT_PAUSES, AppFactory, DBFactory, Pending, Record
 from lost_races import LostRaces
-from models import Account, Note, Pair, Parcel, SendsMany, Tag, db
+from models import Account, Note, Pair, Parcel, Sends, SendsMany, Tag, db
 from swpt_pythonlib.flask_signalbus import DBSerializationError, SignalBus
 
 
@@ -254,6 +255,42 @@ def test_an_interrupt_rolls_the_burst_back_and_ends_the_flush(
     assert db.session.info.get("signalbus_owner") is None
 
 
+def end_the_connection() -> None:
+    connection: Any = db.session.connection().connection.driver_connection
+    connection.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, BrokerRefused])
+def test_what_a_sender_raises_arrives_though_nothing_can_be_rolled_back(
+    error: type[BaseException], bus: SignalBus, broker: Broker, record: Record
+) -> None:
+    """F17, F8: as after a restart of the server."""
+    record(Note, "a")
+
+    def lose_everything(_: str) -> None:
+        end_the_connection()
+        raise error
+
+    broker.meanwhile = lose_everything
+
+    with pytest.raises(error):
+        bus.flushmany()
+
+    broker.meanwhile = lambda _: None
+    assert bus.flushmany() == 1
+
+
+def test_a_model_of_another_database_is_refused(make_db: DBFactory) -> None:
+    """F2, S1: its signals do not lie here."""
+    other_db, own_db = make_db(), make_db()
+
+    class Stranger(Sends, other_db.Model):  # type: ignore[misc,name-defined]
+        id = sa.Column(sa.Integer, primary_key=True)
+
+    with pytest.raises(RuntimeError, match="'Stranger' is not a signal model of this"):
+        own_db.signalbus.flushmany([Stranger])
+
+
 def refuse_to_flush(bus: SignalBus, because: str) -> None:
     with pytest.raises(RuntimeError, match=because):
         bus.flushmany()
@@ -394,6 +431,11 @@ def test_a_savepoint_in_a_sender_is_fine(
     assert db.session.scalars(select(Tag.name)).all() == ["a"]
 
 
+def roll_back_beneath() -> None:
+    db.session.connection().rollback()
+    db.session.execute(sa.select(Note.id))
+
+
 def commit_and_swallow() -> None:
     try:
         db.session.commit()
@@ -407,6 +449,7 @@ def commit_and_swallow() -> None:
         pytest.param(lambda: db.session.commit(), id="commit"),
         pytest.param(lambda: db.session.rollback(), id="rollback"),
         pytest.param(lambda: db.session.remove(), id="remove"),
+        pytest.param(roll_back_beneath, id="rollback of the connection"),
         pytest.param(commit_and_swallow, id="commit and swallow"),
     ],
 )

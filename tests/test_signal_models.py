@@ -226,6 +226,62 @@ def test_a_table_may_lie_in_a_schema(make_db: DBFactory, dialect_name: str) -> N
     assert sent() == ["a", "b", "c"]
 
 
+@pytest.mark.requires("row_locks")
+def test_a_schema_may_be_translated(make_db: DBFactory) -> None:
+    """S6: what is claimed there is deleted there."""
+    own_db = make_db()
+    schema = f"{own_db.engine.url.database}_tenant"
+    own_db.engine.update_execution_options(schema_translate_map={"tenant": schema})
+
+    class Translated(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        __table_args__ = {"schema": "tenant"}
+        signalbus_burst_count = 2
+        id = sa.Column(sa.Integer, primary_key=True)
+        text = text_column()
+
+    own_db.session.execute(sa.text(f"CREATE SCHEMA {schema}"))
+    own_db.session.commit()
+    own_db.create_all()
+    own_db.session.add_all(Translated(text=text) for text in "abc")
+    own_db.session.commit()
+
+    assert own_db.signalbus.flushmany() == 3
+    assert own_db.session.scalars(sa.select(Translated.text)).all() == []
+
+
+def test_a_column_may_hold_more_than_its_model_declares(make_db: DBFactory) -> None:
+    """S6: nothing is cut off its values."""
+    own_db = make_db()
+    wide = sa.Table(
+        "narrow",
+        sa.MetaData(),
+        sa.Column("id", sa.String(20), primary_key=True),
+        sa.Column("n", sa.BigInteger, primary_key=True),
+        sa.Column("text", sa.String(40)),
+    )
+
+    class Narrow(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        signalbus_burst_count = 2
+        id = sa.Column(sa.String(3), primary_key=True)
+        n = sa.Column(sa.Integer, primary_key=True)
+        text = text_column()
+
+    wide.create(own_db.engine)
+    rows = [{"id": f"long {i}", "n": 2**40 + i, "text": str(i)} for i in range(5)]
+    own_db.session.execute(sa.insert(wide), rows)
+    own_db.session.commit()
+
+    assert own_db.signalbus.flushmany() == 5
+    assert sent() == ["0", "1", "2", "3", "4"]
+
+
+class Decorated(sa.TypeDecorator[Any]):
+    """An enumeration with a type of the application's own around it."""
+
+    impl = sa.Enum("RED", "AMBER", "GREEN", name="decorated")
+    cache_ok = True
+
+
 class Color(enum.Enum):
     """Neither in alphabetical order nor sorted by value."""
 
@@ -252,6 +308,10 @@ KEYS: dict[str, tuple[list[Any], Callable[[int], tuple[Any, ...]]]] = {
     "text enum": (
         [sa.Enum(Color, native_enum=False), sa.Integer],
         lambda i: (list(Color)[i % 3], i),
+    ),
+    "decorated enum": (
+        [Decorated, sa.Integer],
+        lambda i: (("RED", "AMBER", "GREEN")[i % 3], i),
     ),
     "binary": ([BYTES], lambda i: (bytes([255 - i, 0, i]),)),
     "three columns": (

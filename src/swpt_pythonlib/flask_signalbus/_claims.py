@@ -110,6 +110,12 @@ class Claims:
         quote = dialect_class(paramstyle="named").identifier_preparer.quote
         return str(quote(name)).replace(":", r"\:")
 
+    def schema_on(self, connection: Connection) -> str | None:
+        """Return the schema of the table; SQLAlchemy translates none in a text."""
+        schema = self.outbox.table.schema
+        names = connection.get_execution_options().get("schema_translate_map") or {}
+        return names.get(schema, schema)
+
     @cached_property
     def _select_newest(self) -> Select[Any]:
         newest_first = (column.desc() for column in self.outbox.key)
@@ -236,9 +242,13 @@ def _delete_values(claims: Claims) -> Deletion:
     (column,) = claims.outbox.key
     keys = bindparam("keys", expanding=True, type_=column.type)
     condition = f"{claims.quote(column.name)} IN :keys"
-    deletion = _delete_joined(claims, condition).bindparams(keys)
+
+    @cache
+    def deletion_in(schema: str | None) -> TextClause:
+        return _delete_joined(claims, schema, condition).bindparams(keys)
+
     return lambda connection, keys: connection.execute(
-        deletion, {"keys": keys, "limit": len(keys)}
+        deletion_in(claims.schema_on(connection)), {"keys": keys, "limit": len(keys)}
     )
 
 
@@ -250,7 +260,7 @@ def _delete_tuples(claims: Claims) -> Deletion:
     key, order = claims.outbox.key, claims.order
 
     @cache
-    def deletion_of(count: int) -> TextClause:
+    def deletion_of(schema: str | None, count: int) -> TextClause:
         binds = {
             f"key{n}_{i}": column for n in range(count) for i, column in enumerate(key)
         }
@@ -260,7 +270,7 @@ def _delete_tuples(claims: Claims) -> Deletion:
         rows = zip(*[iter(equations)] * len(key), strict=True)
         condition = " OR ".join(map(" AND ".join, rows))
         types = (bindparam(name, type_=column.type) for name, column in binds.items())
-        return _delete_joined(claims, condition).bindparams(*types)
+        return _delete_joined(claims, schema, condition).bindparams(*types)
 
     def delete_tuples(connection: Connection, keys: Sequence[Key]) -> CursorResult[Any]:
         # Repeating a key does no harm, and makes for few different statements.
@@ -269,12 +279,13 @@ def _delete_tuples(claims: Claims) -> Deletion:
         for n in range(count):
             parameters |= order.parameters(f"key{n}", keys[min(n, len(keys) - 1)])
 
-        return connection.execute(deletion_of(count), parameters)
+        deletion = deletion_of(claims.schema_on(connection), count)
+        return connection.execute(deletion, parameters)
 
     return delete_tuples
 
 
-def _delete_joined(claims: Claims, condition: str) -> TextClause:
+def _delete_joined(claims: Claims, schema: str | None, condition: str) -> TextClause:
     """Return a deletion that touches no other rows than those it deletes.
 
     For a list of keys, MySQL and MariaDB may scan a table that seems to hold few other
@@ -285,8 +296,7 @@ def _delete_joined(claims: Claims, condition: str) -> TextClause:
     # SQLAlchemy has no STRAIGHT_JOIN, so this DELETE is a text.
     outbox = claims.outbox
     names = [claims.quote(column.name) for column in outbox.key]
-    path = filter(None, (outbox.table.schema, outbox.table.name))
-    table = ".".join(map(claims.quote, path))
+    table = ".".join(map(claims.quote, filter(None, (schema, outbox.table.name))))
     matches = " AND ".join(f"gone.{name} = claimed.{name}" for name in names)
     return text(
         f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table}"

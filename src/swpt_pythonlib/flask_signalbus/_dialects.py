@@ -143,9 +143,7 @@ _UNKNOWN = Traits()
 
 def traits_of(dialect: Dialect | type[Dialect]) -> Traits:
     """Return the traits of a database, harmless ones if it is not known."""
-    # A server tells at the first connection what it is.
-    name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
-    return _BY_NAME.get(name, _UNKNOWN)
+    return _BY_NAME.get(dialect.name, _UNKNOWN)
 
 
 def is_conflict(error: BaseException, traits: Traits) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from ._dialects import traits_of
 
 # The name under which the entry point of this distribution registers the plugin.
 PLUGIN = "swpt_flask_signalbus"
+
+_LEVEL = re.compile("transaction[ _]isolation", re.IGNORECASE)
 
 
 class RaceSafety(CreateEnginePlugin):
@@ -23,13 +26,16 @@ class RaceSafety(CreateEnginePlugin):
         self._traits = traits_of(url.get_dialect())
         self._begins = False
         if self._traits.begin is None:
-            self._set_default_level(kwargs)
+            self._set_default_level(url, kwargs)
         else:
             self._begins = self._needs_begin(url, kwargs)
 
-    def _set_default_level(self, kwargs: dict[str, Any]) -> None:
+    def _set_default_level(self, url: URL, kwargs: dict[str, Any]) -> None:
         level = self._traits.atomic_isolation_level
         has_level = "isolation_level" in kwargs.get("execution_options", {})
+        settings = {**url.query, **kwargs.get("connect_args", {})}
+        # As an option of the server, or in a statement that the driver sends first.
+        has_level = has_level or _LEVEL.search(str(settings)) is not None
         if level is not None and not has_level:
             kwargs.setdefault("isolation_level", level)
 

@@ -150,10 +150,15 @@ class ModelFlush:
         session.connection(bind_arguments={"bind": self._connection})
         _begin_really(self._connection)
         transaction = session.get_transaction()
+        root = self._connection.get_transaction()
 
         def check() -> None:
             owner = self._last.owner
-            if self._session().get_transaction() is not transaction:
+            if (
+                self._session().get_transaction() is not transaction
+                or self._connection.get_transaction() is not root
+                or not (root and root.is_active)
+            ):
                 owner.offence = owner.offence or RuntimeError(
                     f"A sender of '{self.name}' has ended the transaction in which"
                     f" its signals are deleted. It must neither commit nor roll back"

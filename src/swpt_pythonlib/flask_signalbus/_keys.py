@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    CHAR,
+    BigInteger,
     Column,
     ColumnElement,
     Dialect,
     Enum,
+    Integer,
     String,
+    TypeDecorator,
     and_,
     bindparam,
     cast,
@@ -47,7 +51,11 @@ class KeyOrder:
             column.type.dialect_impl(dialect).bind_processor(dialect)
             for column in columns
         ]
-        self._ranked = [i for i in range(len(columns)) if self._is_ranked(columns[i])]
+        self._labels = {
+            i: labels
+            for i, column in enumerate(columns)
+            if (labels := self._labels_of(column.type.dialect_impl(dialect)))
+        }
 
     def equals(self, bound: str) -> ColumnElement[bool]:
         """Return the condition that the key is the one named ``bound``."""
@@ -71,12 +79,12 @@ class KeyOrder:
         if not self._traits.trusts_statistics:
             return value
 
-        return select(cast(value, type_)).scalar_subquery()
+        return select(cast(value, _widest(type_))).scalar_subquery()
 
     def parameters(self, bound: str, key: Key) -> dict[str, Any]:
         """Return the parameters that set a bound to a key."""
         values = {f"{bound}_{i}": value for i, value in enumerate(key)}
-        for i in self._ranked:
+        for i in self._labels:
             values |= self._beyond_rank(f"{bound}_{i}", i, key[i])
 
         return values
@@ -114,7 +122,7 @@ class KeyOrder:
     def _compare(
         self, bound: str, i: int, comparison: Comparison
     ) -> ColumnElement[bool]:
-        if i not in self._ranked:
+        if i not in self._labels:
             return comparison(self._columns[i], self._binds(bound)[i])
 
         name = f"{bound}_{i}_{comparison.__name__}"
@@ -128,7 +136,7 @@ class KeyOrder:
         ]
 
     def _beyond_rank(self, name: str, i: int, value: Any) -> dict[str, list[str]]:
-        labels: list[str] = self._columns[i].type.enums  # type: ignore[attr-defined]
+        labels = self._labels[i]
         rank = labels.index(_stored(self._processors[i], value))
         return {
             f"{name}_{compare.__name__}": [
@@ -137,12 +145,25 @@ class KeyOrder:
             for compare in _COMPARISONS
         }
 
-    def _is_ranked(self, column: Column[Any]) -> bool:
-        return (
+    def _labels_of(self, type_: TypeEngine[Any]) -> list[str]:
+        """Return the labels, in order, of what the database compares as text."""
+        native = type_.impl_instance if isinstance(type_, TypeDecorator) else type_
+        is_ranked = (
             self._traits.compares_enums_as_text
-            and isinstance(column.type, Enum)
-            and column.type.native_enum
+            and isinstance(native, Enum)
+            and native.native_enum
         )
+        return native.enums if is_ranked else []  # type: ignore[attr-defined]
+
+
+def _widest(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return a type that holds also what the column holds beyond its declaration."""
+    if isinstance(type_, Integer):
+        return BigInteger()
+    if isinstance(type_, String) and not isinstance(type_, CHAR | Enum):
+        return String(collation=type_.collation)
+
+    return type_
 
 
 def _stored(process: Callable[[Any], Any] | None, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,11 @@ from .exceptions import DBSerializationError
 _LEDGER = "signalbus_ledger"
 _OWNER = "signalbus_owner"
 _WATCHED = "signalbus_watched"
+
+# What libpq calls PQTRANS_INERROR.
+_IN_ERROR = 3
+
+logger = logging.getLogger(__name__)
 
 # Statements that write nothing, behind comments and parentheses. A 'WITH' may
 # lead to either, so it is a read if no writing word follows.
@@ -135,12 +141,21 @@ def owned_transaction(session: scoped_session[Any], owner: Owner) -> Iterator[No
         owner.is_committing = True
         session.commit()
     except BaseException as error:
-        session.rollback()
+        _roll_back(session)
         if isinstance(error, Exception) and owner.conflict not in (None, error):
             raise owner.conflict from owner.conflict.orig
         raise
     finally:
         info.pop(_OWNER, None)
+
+
+def _roll_back(session: scoped_session[Any]) -> None:
+    """Roll back, whatever state the connection is in; raise nothing else instead."""
+    try:
+        session.rollback()
+    except Exception:
+        logger.warning("A transaction could not be rolled back.", exc_info=True)
+        session().invalidate()
 
 
 def _raise_what_aborted(ledger: _Ledger) -> None:
@@ -151,6 +166,17 @@ def _raise_what_aborted(ledger: _Ledger) -> None:
     for connection, error in ledger.connections.items():
         if error is not None and not _is_alive(connection):
             raise error from error.orig
+        if _is_aborted(connection):
+            raise RuntimeError(
+                "The transaction has been aborted by an error on a cursor of the"
+                " driver; nothing of it has been committed. Let the error pass."
+            )
+
+
+def _is_aborted(connection: Connection) -> bool:
+    """Tell what psycopg2 and psycopg know, without asking the server."""
+    info = getattr(connection.connection.driver_connection, "info", None)
+    return getattr(info, "transaction_status", None) == _IN_ERROR
 
 
 def _is_alive(connection: Connection) -> bool:
@@ -210,6 +236,7 @@ def _guard_driver_commit(connection: Connection) -> None:
     owner = _ledger_of(connection).owner
     if owner is not None and not owner.is_committing:
         owner.forbid_commit()
+        owner.was_committed = True
 
 
 def _note_commit(session: Session) -> None:

@@ -65,6 +65,10 @@ def run_block(
         has become part of the transaction that would not be repeated with it.
     """
     has_joined = has_uncommitted_work(session)
+    if not has_joined and not session().expire_on_commit:
+        # What an earlier transaction has read may be out of date; no isolation level
+        # would notice.
+        session.expire_all()
     owner = Owner()
 
     def attempt() -> T:

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 from flask import Flask
@@ -29,6 +30,12 @@ from ._retry import RetryPolicy
 from ._sessions import owner_of, watch
 from ._transactions import configured_policy, run_block
 from .exceptions import DBSerializationError
+
+_LAZY: tuple[Callable[[object], bool], ...] = (
+    isasyncgenfunction,
+    iscoroutinefunction,
+    isgeneratorfunction,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,12 +113,18 @@ class AtomicProceduresMixin(SQLAlchemyMixin):
         Called inside an atomic block, the function merely becomes a part of it.
 
         :param func: May be decorated before there is an application.
+        :raises TypeError: If it is a generator function or a coroutine function.
         :raises DBSerializationError: If the function should be executed again,
             but ``db.session`` had uncommitted changes before it. They have been
             rolled back too.
         :raises sqlalchemy.exc.DBAPIError: The last conflict, when the attempts
             of the :attr:`retry_policy` run out.
         """
+        if any(is_lazy(func) for is_lazy in _LAZY):
+            raise TypeError(
+                f"'{func.__qualname__}' can not be atomic: it is a generator or a"
+                f" coroutine, whose body would run when the block has ended."
+            )
 
         @wraps(func)
         def atomic_func(*args: P.args, **kwargs: P.kwargs) -> T:

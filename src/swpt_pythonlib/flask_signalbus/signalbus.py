@@ -10,7 +10,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from ._flushing import ModelFlush, Report
 from ._mixins import SQLAlchemyMixin
-from ._models import Model, choose, is_signal_model, signal_models
+from ._models import Model, choose, signal_models
 from ._retry import RetryPolicy
 from ._sessions import has_uncommitted_work, owner_of, watch
 from ._transactions import configured_policy
@@ -152,14 +152,16 @@ class SignalBus:
     def _prepare(
         self, models: Iterable[Model] | None, report: Report
     ) -> list[ModelFlush]:
-        chosen = self.get_signal_models() if models is None else dict.fromkeys(models)
+        known = self.get_signal_models()
+        chosen = known if models is None else dict.fromkeys(models)
         policy = configured_policy(self.retry_policy)
         for model in chosen:
-            if not is_signal_model(model):
+            if model not in known:
                 name = getattr(model, "__name__", model)
                 raise RuntimeError(
-                    f"'{name}' is not a signal model. A signal model is mapped to a"
-                    f" table, and has a 'send_signalbus_message' class method."
+                    f"'{name}' is not a signal model of this database. A signal model"
+                    f" is mapped to a table, and has a 'send_signalbus_message' class"
+                    f" method."
                 )
 
         return [
