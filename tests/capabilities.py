@@ -18,6 +18,7 @@ MEANINGS = {
     "isolation_levels": "transactions can be told how isolated they are",
     "vacuum": "deleted rows take up space until a command removes them",
     "partitions": "rows of one table can lie at the same place of different tables",
+    "suppressed_deletes": "a trigger can leave a row undeleted, without an error",
     "embedding": "it needs no server; its row tests what no database has a part in",
     "in_memory": "a database can live in the memory of its process",
     "journal_modes": "a transaction can be logged ahead of the database, or behind",
@@ -60,6 +61,7 @@ ROWS = (
             {
                 "embedding",
                 "in_memory",
+                "suppressed_deletes",
                 "journal_modes",
                 "stale_writes_fail",
                 "commit_conflicts",
@@ -77,6 +79,7 @@ ROWS = (
                 "commit_conflicts",
                 "vacuum",
                 "partitions",
+                "suppressed_deletes",
             }
         ),
     ),
@@ -113,6 +116,20 @@ CREATE_SCHEMA = {
     "postgresql": "CREATE SCHEMA {}",
     "mysql": "CREATE SCHEMA {}",
     "mariadb": "CREATE SCHEMA {}",
+}
+
+#: What suppresses the deletion of the second row of a table.
+SUPPRESS_DELETE = {
+    "sqlite": [
+        "CREATE TRIGGER keep BEFORE DELETE ON kept WHEN old.id = 2"
+        " BEGIN SELECT RAISE(IGNORE); END",
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN IF old.id = 2 THEN RETURN NULL; END IF; RETURN old; END'",
+        "CREATE TRIGGER keep BEFORE DELETE ON kept"
+        " FOR EACH ROW EXECUTE FUNCTION keep()",
+    ],
 }
 
 #: How a connection learns its number, and how another one ends it.

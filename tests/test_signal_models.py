@@ -13,7 +13,7 @@ from flask import current_app
 from sqlalchemy.orm import DeclarativeBase, DeclarativeBaseNoMeta
 
 from broker import Broker, broker
-from capabilities import CREATE_SCHEMA
+from capabilities import CREATE_SCHEMA, SUPPRESS_DELETE
 from conftest import AppFactory, DBFactory, Record
 from models import Note, Pair, Parcel, Sends, SendsMany, Ticket, db
 from swpt_pythonlib.flask_signalbus import (
@@ -273,6 +273,32 @@ def test_a_column_may_hold_more_than_its_model_declares(make_db: DBFactory) -> N
 
     assert own_db.signalbus.flushmany() == 5
     assert sent() == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.requires("suppressed_deletes")
+@pytest.mark.parametrize("burst", [1, 3, 10])
+def test_a_deletion_that_is_suppressed_is_an_error(
+    burst: int, make_db: DBFactory, dialect_name: str
+) -> None:
+    """F3, F9: of that signal, and of no other."""
+    own_db = make_db()
+
+    class Kept(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        signalbus_burst_count = burst
+        id = sa.Column(sa.Integer, primary_key=True)
+        text = text_column()
+
+    own_db.create_all()
+    for statement in SUPPRESS_DELETE[dialect_name]:
+        own_db.session.execute(sa.text(statement))
+    own_db.session.add_all(Kept(text=text) for text in "abcde")
+    own_db.session.commit()
+
+    with pytest.raises(RuntimeError, match=r"'Kept' could be deleted"):
+        own_db.signalbus.flushmany()
+
+    assert sent() == ["a", "c", "d", "e"]
+    assert own_db.session.scalars(sa.select(Kept.text)).all() == ["b"]
 
 
 class Decorated(sa.TypeDecorator[Any]):

@@ -175,9 +175,11 @@ def _delete_places(claims: Claims, first: Select[Any]) -> Execution:
     # RETURNING has no order.
     in_order = (gone.c[outbox.columns[i].name] for i in outbox.key_positions)
     statement = select(gone).order_by(*in_order)
-    return lambda connection, parameters: connection.execute(
-        statement, parameters
-    ).all()
+
+    def claim(connection: Connection, parameters: Parameters) -> Rows:
+        return connection.execute(statement, parameters).all()
+
+    return _leaving_nothing(claims, claim, locked.with_only_columns(*outbox.key))
 
 
 def _taken_for_ten(first: Select[Any]) -> Select[Any]:
@@ -201,7 +203,32 @@ def _delete_keys(claims: Claims, first: Select[Any]) -> Execution:
         # RETURNING has no order.
         return sorted(rows, key=rank)
 
-    return claim
+    return _leaving_nothing(claims, claim, first.with_only_columns(*outbox.key))
+
+
+def _leaving_nothing(claims: Claims, claim: Execution, find: Select[Any]) -> Execution:
+    """Have a claim in one statement tell its end from a deletion that was suppressed.
+
+    :param find: Finds what could be claimed.
+    """
+    outbox = claims.outbox
+    rank = claims.order.rank(outbox.key_positions)
+
+    def claim_all(connection: Connection, parameters: Parameters) -> Rows:
+        rows = claim(connection, parameters)
+        missing = parameters["limit"] - len(rows)
+        if (
+            not missing
+            or not connection.execute(find, {**parameters, "limit": 1}).all()
+        ):
+            return rows
+
+        # It has been committed in this moment, or it can't be deleted.
+        more = claim(connection, {**parameters, "limit": missing})
+        _check_deleted(outbox, len(more), claimed=max(1, len(more)))
+        return sorted([*rows, *more], key=rank)
+
+    return claim_all
 
 
 def _lock_and_delete_joined(claims: Claims, first: Select[Any]) -> Execution:
@@ -215,7 +242,8 @@ def _lock_and_delete_joined(claims: Claims, first: Select[Any]) -> Execution:
         keys = list(map(outbox.key_value, rows))
         for i in range(0, len(keys), _KEYS_PER_DELETE):
             chunk = keys[i : i + _KEYS_PER_DELETE]
-            _check_deleted(outbox, delete_chunk(connection, chunk), len(chunk))
+            deleted = delete_chunk(connection, chunk).rowcount
+            _check_deleted(outbox, deleted, claimed=len(chunk))
 
         return rows
 
@@ -231,7 +259,8 @@ def _lock_and_delete_each(claims: Claims, first: Select[Any]) -> Execution:
         rows = connection.execute(statement, parameters).all()
         for row in rows:
             only = order.parameters("only", outbox.key_of(row))
-            _check_deleted(outbox, connection.execute(deletion, only), 1)
+            deleted = connection.execute(deletion, only).rowcount
+            _check_deleted(outbox, deleted, claimed=1)
 
         return rows
 
@@ -309,13 +338,12 @@ def _key(outbox: Outbox) -> ColumnElement[Any]:
     return outbox.key[0] if len(outbox.key) == 1 else tuple_(*outbox.key)
 
 
-def _check_deleted(outbox: Outbox, result: CursorResult[Any], count: int) -> None:
-    if result.rowcount != count:
+def _check_deleted(outbox: Outbox, deleted: int, *, claimed: int) -> None:
+    if deleted != claimed:
         raise RuntimeError(
-            f"Only {result.rowcount} of {count} claimed signals of"
-            f" '{outbox.name}' could be deleted by their primary key; nothing"
-            f" of the burst has been sent. The key must be of an exact type, and no"
-            f" trigger may suppress the deletion."
+            f"Only {deleted} of {claimed} claimed signals of '{outbox.name}' could be"
+            f" deleted by their primary key; nothing of the burst has been sent. The"
+            f" key must be of an exact type, and no trigger may suppress the deletion."
         )
 
 
