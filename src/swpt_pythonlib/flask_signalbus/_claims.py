@@ -217,10 +217,8 @@ def _leaving_nothing(claims: Claims, claim: Execution, find: Select[Any]) -> Exe
     def claim_all(connection: Connection, parameters: Parameters) -> Rows:
         rows = claim(connection, parameters)
         missing = parameters["limit"] - len(rows)
-        if (
-            not missing
-            or not connection.execute(find, {**parameters, "limit": 1}).all()
-        ):
+        one = {**parameters, "limit": 1}
+        if not (missing and connection.execute(find, one).all()):
             return rows
 
         # It has been committed in this moment, or it can't be deleted.
