@@ -75,11 +75,11 @@ class KeyOrder:
         If old statistics say that little is pending, PostgreSQL would rather sort all
         of the backlog, for each burst, than walk the index of the key.
         """
-        value = bindparam(name, type_=type_)
         if not self._traits.trusts_statistics:
-            return value
+            return bindparam(name, type_=type_)
 
-        return select(cast(value, _widest(type_))).scalar_subquery()
+        widest = _widest(type_)
+        return select(cast(bindparam(name, type_=widest), widest)).scalar_subquery()
 
     def parameters(self, bound: str, key: Key) -> dict[str, Any]:
         """Return the parameters that set a bound to a key."""
