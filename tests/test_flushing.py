@@ -280,6 +280,23 @@ def test_what_a_sender_raises_arrives_though_nothing_can_be_rolled_back(
     assert bus.flushmany() == 1
 
 
+def test_a_sender_whose_body_runs_later_is_an_error(
+    bus: SignalBus, record: Record, pending: Pending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F4: it has sent nothing when it returns."""
+
+    def generator(_: Any) -> Any:
+        yield
+
+    record(Note, "a")
+    monkeypatch.setattr(Note, "send_signalbus_message", generator)
+
+    with pytest.raises(TypeError, match="'Note' is a generator"):
+        bus.flushmany()
+
+    assert pending(Note) == ["a"]
+
+
 def test_a_model_of_another_database_is_refused(make_db: DBFactory) -> None:
     """F2, S1: its signals do not lie here."""
     other_db, own_db = make_db(), make_db()

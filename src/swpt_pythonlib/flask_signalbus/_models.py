@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import itemgetter
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
@@ -186,10 +187,18 @@ def send(
 ) -> None:
     """Hand the rows to the model's bulk sender, or one by one to the other."""
     if len(rows) > 1 and hasattr(model, "send_signalbus_messages"):
-        model.send_signalbus_messages(list(rows))
+        _check_has_run(model, model.send_signalbus_messages(list(rows)))
         after_each_call()
         return
 
     for row in rows:
-        model.send_signalbus_message(row)
+        _check_has_run(model, model.send_signalbus_message(row))
         after_each_call()
+
+
+def _check_has_run(model: Model, result: object) -> None:
+    if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
+        raise TypeError(
+            f"A sender of '{model.__name__}' is a generator or a coroutine, and has"
+            f" sent nothing; it must be a plain class method. Its signals are pending."
+        )
