@@ -110,6 +110,13 @@ ROWS_READ = {
     "mariadb": _HANDLER_READS.format("information_schema"),
 }
 
+#: What has the optimizer learn about a table.
+ANALYZE = {
+    "postgresql": "ANALYZE {}",
+    "mysql": "ANALYZE TABLE {}",
+    "mariadb": "ANALYZE TABLE {}",
+}
+
 #: How a schema comes into being; on SQLite for as long as its connection lives.
 CREATE_SCHEMA = {
     "sqlite": "ATTACH ':memory:' AS {}",

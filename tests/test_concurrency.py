@@ -6,19 +6,21 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from flask import Flask
-from sqlalchemy import create_engine, func, insert, select, text
+from flask import Flask, current_app
+from sqlalchemy import Integer, String, create_engine, event, func, insert, select, text
+from sqlalchemy.orm import mapped_column
 
 import models
-from broker import Broker, BrokerRefused
-from conftest import AppFactory, Pending, Record
-from models import Note, Pair, Parcel, Ticket, db
+from broker import Broker, BrokerRefused, broker
+from capabilities import ANALYZE
+from conftest import AppFactory, DBFactory, Pending, Record
+from models import Note, Pair, Parcel, SendsMany, Ticket, db
 from processes import Process
 from swpt_pythonlib.flask_signalbus import SignalBus
 
@@ -193,6 +195,61 @@ def test_a_flusher_passes_over_what_another_one_holds(
     assert bus.flushmany() == burst
     assert broker.calls[0] == [f"{i:03}" for i in range(burst)]
     assert set(Counter(broker.sent).values()) == {1}
+
+
+@pytest.mark.requires("skip_locked")
+@pytest.mark.parametrize(
+    ("count", "burst", "others"),
+    [
+        pytest.param(7, 2, [String(200)], id="a narrow one"),
+        pytest.param(60, 10, [], id="one that has all of the columns"),
+    ],
+)
+def test_flushers_do_not_meet_in_the_index_of_another_column(
+    count: int, burst: int, others: list[Any], dialect_name: str, make_db: DBFactory
+) -> None:
+    """F3: also if it seems cheaper to scan."""
+    own_db = make_db()
+
+    class Scan(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        signalbus_burst_count = burst
+        id = mapped_column(Integer, primary_key=True)
+        text = mapped_column(Integer, index=True, default=1)
+        note = mapped_column(*others) if others else None
+
+    own_db.create_all()
+    own_db.session.add_all(Scan() for _ in range(count))
+    own_db.session.commit()
+    own_db.session.execute(text(ANALYZE[dialect_name].format("scan")))
+    own_db.session.commit()
+    flush, proxy = own_db.signalbus.flushmany, cast("Any", current_app)
+    app: Flask = proxy._get_current_object()
+    is_sending, may_end = threading.Event(), threading.Event()
+    pool = ThreadPoolExecutor(1)
+    flushes: list[Future[int]] = []
+
+    def send_slowly(_: str) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            is_sending.set()
+            may_end.wait(_TIMEOUT / 3)
+
+    def flush_elsewhere_before_deleting(*arguments: Any) -> None:
+        if "DELETE" in arguments[2] and not flushes:
+            flushes.append(pool.submit(in_context, app, flush))
+            is_sending.wait(_TIMEOUT)
+
+    broker().meanwhile = send_slowly
+    event.listen(
+        own_db.engine, "before_cursor_execute", flush_elsewhere_before_deleting
+    )
+
+    sent = flush()
+    is_still_sending = not flushes[0].done()
+    may_end.set()
+
+    assert is_still_sending
+    assert (sent, flushes[0].result(_TIMEOUT)) == (count - burst, burst)
+    pool.shutdown()
 
 
 def test_a_flusher_waits_for_its_turn_where_there_is_one_writer(

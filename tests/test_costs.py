@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import Connection, create_engine, delete, event, insert, select, text
 
 from broker import Broker
-from capabilities import BEGINS, ROWS_READ, STATEMENTS_PER_BURST
+from capabilities import ANALYZE, BEGINS, ROWS_READ, STATEMENTS_PER_BURST
 from conftest import AppFactory
 from models import Pair, Parcel, Ticket, db
 from processes import Process
@@ -205,7 +205,8 @@ def test_what_a_burst_reads_does_not_depend_on_statistics(
 
 def analyze(model: Any) -> None:
     with db.engine.connect() as connection:
-        connection.execute(text(f'ANALYZE "{model.__tablename__}"'))
+        statement = ANALYZE[connection.dialect.name].format(model.__tablename__)
+        connection.execute(text(statement))
         connection.commit()
 
 

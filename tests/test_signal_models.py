@@ -153,6 +153,31 @@ def test_what_is_no_signal_model_is_an_error_before_anything_is_sent(
     assert broker.calls == []
 
 
+@pytest.mark.parametrize("burst", [1, 2])
+def test_the_key_need_not_be_the_primary_key_of_the_table(
+    burst: int, make_db: DBFactory
+) -> None:
+    """S6: what the mapper takes for a key is unique."""
+    own_db = make_db()
+
+    class Keyless(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        signalbus_burst_count = burst
+        __table__ = sa.Table(
+            "keyless",
+            own_db.metadata,
+            sa.Column("number", sa.Integer, nullable=False, unique=True),
+            text_column(),
+        )
+        __mapper_args__ = {"primary_key": [__table__.c.number]}
+
+    own_db.create_all()
+    own_db.session.add_all(Keyless(number=i, text=text) for i, text in enumerate("cab"))
+    own_db.session.commit()
+
+    assert own_db.signalbus.flushmany() == 3
+    assert sent() == ["c", "a", "b"]
+
+
 def test_joined_table_inheritance_is_refused(make_db: DBFactory) -> None:
     """S1: a signal lies in exactly one table."""
     own_db = make_db()

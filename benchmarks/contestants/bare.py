@@ -38,14 +38,16 @@ POSTGRESQL = """
     ) SELECT id, text, recorded_at FROM gone ORDER BY id
 """
 MYSQL = """
-    SELECT id, text, recorded_at FROM {table} WHERE {after} id <= %(last)s
-    ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED
+    SELECT id, text, recorded_at FROM {table} FORCE INDEX (PRIMARY)
+    WHERE {after} id <= %(last)s ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED
 """
 MYSQL_DELETE = f"""
     DELETE gone FROM (
-        SELECT id FROM {TABLE} WHERE id IN ({{keys}}) LIMIT %s FOR UPDATE SKIP LOCKED
+        SELECT id FROM {TABLE} FORCE INDEX (PRIMARY)
+        WHERE id IN ({{keys}}) LIMIT %s FOR UPDATE SKIP LOCKED
     ) AS claimed STRAIGHT_JOIN {TABLE} AS gone ON gone.id = claimed.id
 """
+MYSQL_DELETE_ONE = f"DELETE FROM {TABLE} WHERE id = %s"
 
 
 class Statement:
@@ -93,7 +95,9 @@ def claim_on_mysql() -> Claim:
         statement.execute(cursor, after, last, size)
         rows: list[Row] = list(cursor.fetchall())
         keys = [row[0] for row in rows]
-        if keys:
+        if len(keys) == 1:
+            cursor.execute(MYSQL_DELETE_ONE, keys)
+        elif keys:
             marks = ", ".join(["%s"] * len(keys))
             cursor.execute(MYSQL_DELETE.format(keys=marks), [*keys, len(keys)])
 

@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnClause,
     ColumnElement,
     Connection,
-    CursorResult,
     Dialect,
     Integer,
     Row,
@@ -36,7 +35,8 @@ from ._models import Outbox
 Rows = Sequence[Row[Any]]
 Parameters = dict[str, Any]
 Execution = Callable[[Connection, Parameters], Rows]
-Deletion = Callable[[Connection, Sequence[Any]], CursorResult[Any]]
+#: Deletes rows by their keys, and counts what it has deleted.
+Deletion = Callable[[Connection, Rows], int]
 
 # MySQL stops planning a list of keys as ranges when the list outgrows
 # 'range_optimizer_max_mem_size', at about 36 000 keys.
@@ -75,6 +75,9 @@ class Claims:
         self.outbox = outbox
         self.traits = traits_of(dialect)
         self.order = KeyOrder(outbox.key, dialect)
+        has_index = set(outbox.key) == set(outbox.table.primary_key)
+        #: How to tell the database to use the index of the key.
+        self.index_hint = self.traits.key_index if has_index else None
         self._dialect = dialect
 
     def newest_key(self, connection: Connection) -> Key | None:
@@ -138,6 +141,8 @@ class Claims:
 
     def _select_first(self, condition: ColumnElement[bool]) -> Select[Any]:
         statement = self._select(*self.outbox.columns).where(condition)
+        if self.index_hint is not None:
+            statement = statement.with_hint(self.outbox.table, self.index_hint)
         limit = self.order.bind("limit", Integer())
         return statement.order_by(*self.outbox.key).limit(limit)
 
@@ -231,6 +236,9 @@ def _leaving_nothing(claims: Claims, claim: Execution, find: Select[Any]) -> Exe
 
 def _lock_and_delete_joined(claims: Claims, first: Select[Any]) -> Execution:
     outbox = claims.outbox
+    if claims.index_hint is None:
+        return _lock_and_delete_each(claims, first)
+
     statement = first.with_for_update(skip_locked=True)
     is_composite = len(outbox.key) > 1
     delete_each = _delete_each(claims)
@@ -238,13 +246,10 @@ def _lock_and_delete_joined(claims: Claims, first: Select[Any]) -> Execution:
 
     def claim(connection: Connection, parameters: Parameters) -> Rows:
         rows = connection.execute(statement, parameters).all()
-        keys = list(map(outbox.key_value, rows))
-        for i in range(0, len(keys), _KEYS_PER_DELETE):
-            chunk = keys[i : i + _KEYS_PER_DELETE]
-            deleted = delete_chunk(connection, chunk).rowcount
-            if deleted != len(chunk):
-                # Under load, MariaDB 10.11 has passed over rows that we had locked.
-                deleted += delete_each(connection, rows[i : i + _KEYS_PER_DELETE])
+        for i in range(0, len(rows), _KEYS_PER_DELETE):
+            chunk = rows[i : i + _KEYS_PER_DELETE]
+            delete_rows = delete_chunk if len(chunk) > 1 else delete_each
+            deleted = delete_rows(connection, chunk)
             _check_deleted(outbox, deleted, claimed=len(chunk))
 
         return rows
@@ -264,8 +269,8 @@ def _lock_and_delete_each(claims: Claims, first: Select[Any]) -> Execution:
     return claim
 
 
-def _delete_each(claims: Claims) -> Callable[[Connection, Rows], int]:
-    """Return what deletes rows one by one, and counts them."""
+def _delete_each(claims: Claims) -> Deletion:
+    """Delete one by one."""
     outbox, order = claims.outbox, claims.order
     deletion = delete(outbox.table).where(order.equals("only"))
 
@@ -277,7 +282,8 @@ def _delete_each(claims: Claims) -> Callable[[Connection, Rows], int]:
 
 
 def _delete_values(claims: Claims) -> Deletion:
-    (column,) = claims.outbox.key
+    """Delete by a list of keys."""
+    (column,), (position,) = claims.outbox.key, claims.outbox.key_positions
     keys = bindparam("keys", expanding=True, type_=column.type)
     condition = f"{claims.quote(column.name)} IN :keys"
 
@@ -285,9 +291,12 @@ def _delete_values(claims: Claims) -> Deletion:
     def deletion_in(schema: str | None) -> TextClause:
         return _delete_joined(claims, schema, condition).bindparams(keys)
 
-    return lambda connection, keys: connection.execute(
-        deletion_in(claims.schema_on(connection)), {"keys": keys, "limit": len(keys)}
-    )
+    def delete_values(connection: Connection, rows: Rows) -> int:
+        parameters = {"keys": [row[position] for row in rows], "limit": len(rows)}
+        deletion = deletion_in(claims.schema_on(connection))
+        return connection.execute(deletion, parameters).rowcount
+
+    return delete_values
 
 
 def _delete_tuples(claims: Claims) -> Deletion:
@@ -295,30 +304,32 @@ def _delete_tuples(claims: Claims) -> Deletion:
 
     For a list of tuples MariaDB may scan the whole index.
     """
-    key, order = claims.outbox.key, claims.order
+    outbox, order = claims.outbox, claims.order
+    names = [claims.quote(column.name) for column in outbox.key]
 
     @cache
     def deletion_of(schema: str | None, count: int) -> TextClause:
-        binds = {
-            f"key{n}_{i}": column for n in range(count) for i, column in enumerate(key)
-        }
-        equations = [
-            f"{claims.quote(column.name)} = :{name}" for name, column in binds.items()
-        ]
-        rows = zip(*[iter(equations)] * len(key), strict=True)
-        condition = " OR ".join(map(" AND ".join, rows))
-        types = (bindparam(name, type_=column.type) for name, column in binds.items())
-        return _delete_joined(claims, schema, condition).bindparams(*types)
+        condition = " OR ".join(
+            " AND ".join(f"{name} = :key{n}_{i}" for i, name in enumerate(names))
+            for n in range(count)
+        )
+        binds = (
+            bindparam(f"key{n}_{i}", type_=column.type)
+            for n in range(count)
+            for i, column in enumerate(outbox.key)
+        )
+        return _delete_joined(claims, schema, condition).bindparams(*binds)
 
-    def delete_tuples(connection: Connection, keys: Sequence[Key]) -> CursorResult[Any]:
+    def delete_tuples(connection: Connection, rows: Rows) -> int:
         # Repeating a key does no harm, and makes for few different statements.
-        count = 1 << (len(keys) - 1).bit_length()
-        parameters: Parameters = {"limit": len(keys)}
+        count = 1 << (len(rows) - 1).bit_length()
+        parameters: Parameters = {"limit": len(rows)}
         for n in range(count):
-            parameters |= order.parameters(f"key{n}", keys[min(n, len(keys) - 1)])
+            key = outbox.key_of(rows[min(n, len(rows) - 1)])
+            parameters |= order.parameters(f"key{n}", key)
 
         deletion = deletion_of(claims.schema_on(connection), count)
-        return connection.execute(deletion, parameters)
+        return connection.execute(deletion, parameters).rowcount
 
     return delete_tuples
 
@@ -337,7 +348,7 @@ def _delete_joined(claims: Claims, schema: str | None, condition: str) -> TextCl
     table = ".".join(map(claims.quote, filter(None, (schema, outbox.table.name))))
     matches = " AND ".join(f"gone.{name} = claimed.{name}" for name in names)
     return text(
-        f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table}"
+        f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table} {claims.index_hint}"
         f" WHERE {condition} LIMIT :limit FOR UPDATE SKIP LOCKED) AS claimed"
         f" STRAIGHT_JOIN {table} AS gone ON {matches}"
     )

@@ -32,6 +32,8 @@ class Traits:
     :param skips_locked_rows: Whether ``SKIP LOCKED`` can be relied on.
     :param compares_row_values: Whether the index of a composite key is used
         for ``(a, b) > (:a, :b)``.
+    :param key_index: How a statement is told to use the index of the primary key, if
+        it would rather scan another one, and lock what it finds there.
     :param trusts_statistics: Whether the planner believes in old statistics, which are
         wrong for a table that is empty at night and full at noon.
     :param compares_enums_as_text: Whether an ``ENUM`` is ordered by position, but
@@ -52,6 +54,7 @@ class Traits:
     claim: Claim = Claim.LOCK_AND_DELETE_EACH
     skips_locked_rows: bool = False
     compares_row_values: bool = False
+    key_index: str | None = None
     trusts_statistics: bool = False
     compares_enums_as_text: bool = False
     flush_isolation_level: str | None = None
@@ -65,6 +68,7 @@ class Traits:
 _MYSQL = Traits(
     claim=Claim.LOCK_AND_DELETE_JOINED,
     skips_locked_rows=True,
+    key_index="FORCE INDEX (PRIMARY)",
     compares_enums_as_text=True,
     flush_isolation_level="READ COMMITTED",
     # REPEATABLE READ loses updates, without an error.

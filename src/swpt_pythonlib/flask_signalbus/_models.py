@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from operator import itemgetter
+from functools import lru_cache
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -106,11 +105,6 @@ class Outbox:
     def select_count(self) -> Select[Any]:
         """Return the query for the number of pending signals."""
         return select(func.count()).select_from(self.table).where(*self.kind)
-
-    @cached_property
-    def key_value(self) -> Callable[[Row[Any]], Any]:
-        """What reads the key of a row: one value, or a tuple of several."""
-        return itemgetter(*self.key_positions)
 
     def key_of(self, row: Row[Any]) -> tuple[Any, ...]:
         """Return the primary key of a row."""
