@@ -82,6 +82,7 @@ def _measure_driver(
     url = bench.outbox.url(bench.driver)
     programs = {
         "signalbus": program("signalbus", url, "plain"),
+        "by hand": program("by_hand", url),
         "bare": program("bare", url),
         "predecessor": program("predecessor", url, python=python),
         "atomic": program("signalbus", url, "atomic"),

@@ -13,10 +13,13 @@ Cells = Sequence[str]
 #: What the contestants are called, in the order of the columns.
 TITLES = {
     "signalbus": "this library",
+    "by hand": "by hand on SQLAlchemy",
     "bare": "bare driver",
     "predecessor": "0.5.20",
     "atomic": "with atomic procedures",
 }
+#: Whom this library is compared with, by the ratio of their rates.
+COMPARED = ("by hand", "bare", "predecessor")
 _NOTHING = "\N{EN DASH}"
 
 
@@ -35,7 +38,8 @@ def document(results: Results, verdicts: Iterable[Verdict]) -> str:
 
 
 def burst_table(results: Results) -> str:
-    header = ["Database", "Burst", *TITLES.values(), "to bare driver", "to 0.5.20"]
+    ratios = (f"to {TITLES[name]}" for name in COMPARED)
+    header = ["Database", "Burst", *TITLES.values(), *ratios]
     return _table(header, _burst_rows(results))
 
 
@@ -85,8 +89,7 @@ def _burst_rows(results: Results) -> Iterator[Cells]:
                 _place(database),
                 str(burst),
                 *map(_rate, found.values()),
-                _ratio(found["signalbus"], found["bare"]),
-                _ratio(found["signalbus"], found["predecessor"]),
+                *(_ratio(found["signalbus"], found[name]) for name in COMPARED),
             ]
 
 

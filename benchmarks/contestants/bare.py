@@ -106,11 +106,11 @@ def claim_on_mysql() -> Claim:
     return claim
 
 
-def send_one(row: Row) -> None:
+def send_one(row: Any) -> None:
     pass
 
 
-def send_all(rows: list[Row]) -> None:
+def send_all(rows: list[Any]) -> None:
     pass
 
 
