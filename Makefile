@@ -43,7 +43,7 @@ typing: $(READY)  ## Check the types.
 docs: $(READY)  ## Build the documentation and run its examples.
 	$(BIN)/tox run -e docs
 
-bench: $(READY) provision  ## Measure how fast signals are flushed (20 minutes; BENCH=--quick: 5).
+bench: $(READY) provision  ## Measure how fast signals are flushed (15 minutes; BENCH=--quick: 3).
 	$(BIN)/python -m pip install --quiet --group bench
 	PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
 

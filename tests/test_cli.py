@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import insert
 
 from broker import Broker
-from conftest import AppFactory, Pending, Record
+from conftest import AppFactory, DBFactory, Pending, Record
 from models import Note, Pair, Parcel, Ticket, db
 from swpt_pythonlib.flask_signalbus import (
     SignalBus,
@@ -175,6 +175,32 @@ def test_check_names_the_mistake_and_is_exit_status_1(
     assert result.exit_code == 1
     assert "check_burst_count_is_positive_int" in result.stdout
     assert "Note" in result.stdout
+
+
+@pytest.mark.parametrize("names", [["Odrer"], ["Odrer", "Note"]])
+def test_check_of_an_unknown_name_is_exit_status_1(run: Any, names: list[str]) -> None:
+    """C1: in a pipeline, nobody reads a warning."""
+    result = run("check", *names)
+
+    checked = 1 if "Note" in names else 0
+    assert result.exit_code == 1
+    assert f"signal models: {checked} models, " in result.stdout
+
+
+def test_that_there_are_no_signal_models_is_a_warning(
+    make_db: DBFactory, log: pytest.LogCaptureFixture
+) -> None:
+    """C1: most likely, their modules have not been imported."""
+    make_db()
+    run = current_app.test_cli_runner().invoke
+
+    checked = run(args=["signalbus", "check"])
+    flushed = run(args=["signalbus", "flushmany"])
+
+    warning = "There are no signal models; import their modules first."
+    assert (checked.exit_code, flushed.exit_code) == (1, 0)
+    assert checked.stdout == "signal models: 0 models, 0 checks\n"
+    assert messages(log, logging.WARNING) == [warning, warning]
 
 
 def test_pending_prints_the_counts_in_ascending_order(run: Any) -> None:

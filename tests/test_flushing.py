@@ -297,6 +297,15 @@ def test_a_sender_whose_body_runs_later_is_an_error(
     assert pending(Note) == ["a"]
 
 
+def test_a_model_in_place_of_a_list_is_refused(bus: SignalBus, record: Record) -> None:
+    """F2: the message says what to pass."""
+    record(Parcel, "a")
+    wrong: Any = Parcel
+
+    with pytest.raises(TypeError, match=r"takes a list of models.*'\[Parcel\]'"):
+        bus.flushmany(wrong)
+
+
 def test_a_model_of_another_database_is_refused(make_db: DBFactory) -> None:
     """F2, S1: its signals do not lie here."""
     other_db, own_db = make_db(), make_db()
@@ -695,7 +704,7 @@ def test_a_commit_that_passes_by_the_session_is_refused(
 
     broker.meanwhile = commit_and_fail
 
-    with pytest.raises(RuntimeError, match="must not be committed"):
+    with pytest.raises(RuntimeError, match="of 'Parcel' must not commit"):
         bus.flushmany()
 
     assert pending(Parcel) == ["a", "b", "c"]

@@ -165,7 +165,9 @@ def test_what_is_missing_is_said(start: Start) -> None:
     db = Database()
     _model = signal_model(db)
 
-    with pytest.raises(pytest.skip.Exception, match=r"needs a broker: pass broker="):
+    with pytest.raises(
+        pytest.skip.Exception, match=r"needs a broker: let a RecordingBroker"
+    ):
         only(db, "check_batch_equals_single")(start(db))
 
 

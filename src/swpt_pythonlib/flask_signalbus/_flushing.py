@@ -133,7 +133,7 @@ class ModelFlush:
         return rows
 
     def _attempt(self, claim: Callable[..., Rows], *which: Any) -> Rows:
-        self._last = _Attempt(Owner(forbids_commits=True))
+        self._last = _Attempt(Owner(sends=self.name))
         with owned_transaction(self._session, self._last.owner):
             check = self._join()
             self._last.rows = claim(self._connection, *which)

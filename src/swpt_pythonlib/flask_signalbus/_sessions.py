@@ -42,12 +42,13 @@ _READ = re.compile(
 class Owner:
     """Whoever may end the transaction of a session: a block or a burst.
 
-    :param forbids_commits: Whether nobody else may commit meanwhile.
+    :param sends: The name of the model whose signals are being sent, if that is what
+        the transaction is for. Nobody else may commit meanwhile.
     :param detaches_objects: Whether the commit leaves the session empty, and its
         objects as they are, instead of expired.
     """
 
-    forbids_commits: bool = False
+    sends: str | None = None
     detaches_objects: bool = False
     is_committing: bool = False
     #: Whether somebody else has committed a part of the owner's work.
@@ -61,10 +62,10 @@ class Owner:
 
     def forbid_commit(self) -> None:
         """Keep somebody else from committing, if that is not allowed."""
-        if self.forbids_commits:
+        if self.sends is not None:
             self.offence = RuntimeError(
-                "The session must not be committed here; its transaction is committed"
-                " together with the deletion of the signals that are being sent."
+                f"A sender of '{self.sends}' must not commit the session; what it has"
+                f" written is committed together with the deletion of its signals."
             )
             raise self.offence
 

@@ -120,6 +120,7 @@ class SignalBus:
 
         :param models: The signal models to flush; all of them by default.
         :return: The number of signals that this call has sent.
+        :raises TypeError: If ``models`` is a model, and not a list of models.
         :raises RuntimeError: If there is a model that is not a signal model; if
             the session has uncommitted changes, or is in an atomic block.
             Nothing has been sent then, and the session is as it was. Also if a
@@ -152,6 +153,12 @@ class SignalBus:
     def _prepare(
         self, models: Iterable[Model] | None, report: Report
     ) -> list[ModelFlush]:
+        if isinstance(models, type):
+            raise TypeError(
+                f"'flushmany' takes a list of models, not a model; pass"
+                f" '[{models.__name__}]'."
+            )
+
         known = self.get_signal_models()
         chosen = known if models is None else dict.fromkeys(models)
         policy = configured_policy(self.retry_policy)

@@ -39,7 +39,7 @@ def flushmany(signal_names: tuple[str, ...], repeat: float | None) -> None:
     Sends those of the types SIGNAL_NAMES, or all if no names are given. Exits
     with status 1 if something could not be sent, unless it repeats.
     """
-    models = choose(_bus().get_signal_models(), signal_names)
+    models = _models(signal_names)
     logger.info("Started flushing %s.", ", ".join(model.__name__ for model in models))
     if repeat is None:
         sys.exit(0 if _flush(models) else 1)
@@ -65,14 +65,18 @@ def check(signal_names: tuple[str, ...]) -> None:
     """Check the types of signals for mistakes that lose messages.
 
     Checks those of the types SIGNAL_NAMES, or all if no names are given, as far
-    as it can be done without a database. Exits with status 1 if there is a mistake.
+    as it can be done without a database. Exits with status 1 if there is a mistake,
+    or nothing to check.
     """
-    report = static_report(choose(_bus().get_signal_models(), signal_names))
+    models = _models(signal_names)
+    names = {model.__name__ for model in models}
+    report = static_report(models)
     for failure in report.failures:
         click.echo(failure.reason)
 
     click.echo(str(report))
-    sys.exit(1 if report.failures else 0)
+    is_complete = bool(models) and names.issuperset(signal_names)
+    sys.exit(0 if is_complete and not report.failures else 1)
 
 
 @signalbus.command()
@@ -87,6 +91,14 @@ def pending() -> None:
 
     click.echo("-" * 25)
     click.echo(f"Total pending: {sum(n for n, _ in shown)}")
+
+
+def _models(names: tuple[str, ...]) -> list[Model]:
+    known = _bus().get_signal_models()
+    if not known:
+        logger.warning("There are no signal models; import their modules first.")
+
+    return choose(known, names)
 
 
 def _bus() -> Any:

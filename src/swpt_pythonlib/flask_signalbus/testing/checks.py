@@ -33,7 +33,11 @@ _MODULES = (
 
 #: What a check may need, and how to get it.
 _REMEDIES = {
-    "broker": ("a broker", "pass broker=RecordingBroker()"),
+    "broker": (
+        "a broker",
+        "let a RecordingBroker(error=…) stand in where the model publishes, and pass"
+        " it as broker=",
+    ),
     "second_connection": (
         "a second connection",
         "this database lives in memory; use a file, or a server",
@@ -148,7 +152,7 @@ def summary(results: Iterable[tuple[str, str, str]]) -> str:
     results = list(results)
     models = {model for model, _, _ in results}
     outcomes = Counter(outcome for _, outcome, _ in results)
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    counts = (f"{count} {outcome}" for outcome, count in outcomes.items())
     skips = Counter(
         reason.partition(":")[0]
         for _, outcome, reason in results
@@ -158,8 +162,9 @@ def summary(results: Iterable[tuple[str, str, str]]) -> str:
         f"{count} {reason if count == 1 else reason.replace('needs', 'need', 1)}"
         for reason, count in skips.items()
     )
-    total = f"signal models: {len(models)} models, {len(results)} checks, {counts}"
-    return f"{total} ({remarks})" if remarks else total
+    totals = (f"{len(models)} models", f"{len(results)} checks", *counts)
+    line = f"signal models: {', '.join(totals)}"
+    return f"{line} ({remarks})" if remarks else line
 
 
 def check_signal_model(
