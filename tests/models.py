@@ -67,22 +67,22 @@ class Parcel(SendsMany, Model):
 
 
 class Pair(SendsMany, Model):
-    """A signal with a composite key."""
+    """A signal with a composite key, and an index that flushing does not need."""
 
     signalbus_burst_count = 3
 
     a: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     b: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    text: Mapped[str] = mapped_column(String(40))
+    text: Mapped[str] = mapped_column(String(40), index=True)
 
 
 class Ticket(SendsMany, Model):
-    """A signal with a random key."""
+    """A signal with a random key, and an index that flushing does not need."""
 
     signalbus_burst_count = 3
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    text: Mapped[str] = mapped_column(String(40))
+    text: Mapped[str] = mapped_column(String(40), index=True)
 
 
 class Receipt(Model):
