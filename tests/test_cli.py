@@ -142,7 +142,7 @@ def test_repeat_flushes_again_and_again(
     assert all(0 <= pause <= 2.5 for pause in pauses)
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "soon"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf"])
 def test_repeat_takes_a_positive_number_of_seconds(run: Any, seconds: str) -> None:
     """C1: anything else is a usage error."""
     result = run("flushmany", "-r", seconds)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import current_app
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, DeclarativeBaseNoMeta
 
 from broker import Broker, broker
@@ -21,6 +22,7 @@ from swpt_pythonlib.flask_signalbus import (
     SignalBus,
     SignalBusMixin,
 )
+from swpt_pythonlib.flask_signalbus._keys import KeyOrder
 
 
 def text_column() -> sa.Column[str]:
@@ -176,6 +178,45 @@ def test_the_key_need_not_be_the_primary_key_of_the_table(
 
     assert own_db.signalbus.flushmany() == 3
     assert sent() == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("burst", [1, 4])
+def test_a_cascade_to_other_signals_is_refused(burst: int, make_db: DBFactory) -> None:
+    """F4: they would be deleted, and never sent."""
+    own_db = make_db()
+
+    class Question(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        signalbus_burst_count = burst
+        id = sa.Column(sa.Integer, primary_key=True)
+        text = text_column()
+
+    class Answer(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+        question_id = sa.Column(
+            sa.Integer, sa.ForeignKey(Question.id, ondelete="CASCADE"), primary_key=True
+        )
+        text = text_column()
+
+    own_db.create_all()
+    own_db.session.add(Question(id=1, text="why?"))
+    own_db.session.flush()
+    own_db.session.add(Answer(question_id=1, text="because"))
+    own_db.session.commit()
+
+    with pytest.raises(RuntimeError, match=r"foreign key 'answer.question_id'"):
+        own_db.signalbus.flushmany()
+
+    assert sent() == []
+    assert own_db.signalbus.flushmany([Answer]) == 1
+
+
+def test_a_key_that_compares_in_a_way_of_its_own_is_left_alone() -> None:
+    """S6: to widen it, for the planner's sake, would be to compare plain text."""
+    column = sa.Column("k", postgresql.CITEXT(), primary_key=True)
+    dialect: sa.Dialect = sa.make_url("postgresql://").get_dialect()()
+
+    bound = KeyOrder([column], dialect).is_after("after").compile(dialect=dialect)
+
+    assert "CAST(%(after_0)s AS CITEXT)" in str(bound)
 
 
 def test_joined_table_inheritance_is_refused(make_db: DBFactory) -> None:

@@ -97,6 +97,11 @@ STATIC = (
         "no_foreign_key_blocks_deletion",
         model=broken_models.with_a_blocking_reference,
     ),
+    with_attributes(
+        "a cascade",
+        "deletion_takes_no_other_signals",
+        cause=sa.Column(sa.ForeignKey("signal.id", ondelete="CASCADE")),
+    ),
     *(
         with_attributes(
             f"primary key {column_type!r}",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    CHAR,
+    TEXT,
+    VARCHAR,
     BigInteger,
     Column,
     ColumnElement,
@@ -15,7 +16,10 @@ from sqlalchemy import (
     Enum,
     Integer,
     String,
+    Text,
     TypeDecorator,
+    Unicode,
+    UnicodeText,
     and_,
     bindparam,
     cast,
@@ -35,6 +39,9 @@ _COMPARISONS: tuple[Callable[[Any, Any], Any], ...] = (
     operator.lt,
     operator.le,
 )
+
+
+_TEXTS = {String, Text, Unicode, UnicodeText, TEXT, VARCHAR}
 
 
 class KeyOrder:
@@ -160,8 +167,9 @@ def _widest(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     """Return a type that holds also what the column holds beyond its declaration."""
     if isinstance(type_, Integer):
         return BigInteger()
-    if isinstance(type_, String) and not isinstance(type_, CHAR | Enum):
-        return String(collation=type_.collation)
+    # Not its other subclasses: they may compare in another way, as CITEXT does.
+    if type(type_) in _TEXTS:
+        return String(collation=getattr(type_, "collation", None))
 
     return type_
 

@@ -13,6 +13,8 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     Column,
     ColumnElement,
+    ForeignKey,
+    FromClause,
     Label,
     Row,
     Select,
@@ -138,6 +140,13 @@ def _outbox_of(mapper: Mapper[Any]) -> Outbox:
                 f" hidden by a method of rows. Map the column to another name."
             )
 
+    if keys := cascading_keys(model):
+        raise RuntimeError(
+            f"Deleting a signal of '{model.__name__}' would delete others that have not"
+            f" been sent, by the foreign key '{keys[0]}'. Use another 'ondelete' than"
+            f" CASCADE."
+        )
+
     columns = list(attributes)
     key = _key(mapper, table)
     return Outbox(
@@ -148,6 +157,26 @@ def _outbox_of(mapper: Mapper[Any]) -> Outbox:
         key_positions=tuple(columns.index(column) for column in key),
         kind=_kind(mapper),
     )
+
+
+def cascading_keys(model: Model) -> list[str]:
+    """Return the foreign keys by which deleting a signal deletes other signals."""
+    mapper: Mapper[Any] = inspect(model)
+    others = (o for o in mapper.registry.mappers if is_signal_model(o.class_))
+    tables = dict.fromkeys(other.local_table for other in others)
+    return [
+        str(key.parent)
+        for table in tables
+        for key in table.foreign_keys
+        if refers_to(key, mapper.local_table)
+        and (key.ondelete or "").upper() == "CASCADE"
+    ]
+
+
+def refers_to(key: ForeignKey, table: FromClause) -> bool:
+    """Tell whether a foreign key leads to a table."""
+    # Not 'key.column', which fails when some other key leads nowhere.
+    return key.target_fullname.rpartition(".")[0] == getattr(table, "fullname", None)
 
 
 def _key(mapper: Mapper[Any], table: Table) -> tuple[Column[Any], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from typing import Any
@@ -23,6 +24,13 @@ def signalbus() -> None:
     """Inspect and send the signals that are recorded in the database."""
 
 
+def _check_finite(_: click.Context, __: click.Parameter, value: float | None) -> Any:
+    if value is None or math.isfinite(value):
+        return value
+
+    raise click.BadParameter(f"{value} is not a number of seconds.")
+
+
 @signalbus.command()
 @click.argument("signal_names", nargs=-1)
 @click.option(
@@ -30,6 +38,7 @@ def signalbus() -> None:
     "--repeat",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="SECONDS",
+    callback=_check_finite,
     help="Flush every so many seconds, for ever, also after errors.",
 )
 @with_appcontext

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .._models import HIDDEN_NAMES
+from .._models import HIDDEN_NAMES, cascading_keys, refers_to
 from .failures import expect
 from .harness import Harness
 from .registry import check
@@ -118,13 +118,24 @@ def check_no_foreign_key_blocks_deletion(harness: Harness) -> None:
         str(key.parent)
         for other in table.metadata.tables.values()
         for key in other.foreign_keys
-        if _refers_to(key, table) and not _gives_way(key)
+        if refers_to(key, table) and not _gives_way(key)
     ]
     expect(
         not blocking,
         found=f"foreign keys to the model's table: {', '.join(blocking)}",
         expected="ON DELETE CASCADE, SET NULL or SET DEFAULT",
         hint="signals are deleted by a plain DELETE; the ORM's cascades do not run",
+    )
+
+
+@check("static", why="they would be lost, and without an error on some databases")
+def check_deletion_takes_no_other_signals(harness: Harness) -> None:
+    """Check that no foreign key deletes other signals along with a signal."""
+    cascading = cascading_keys(harness.model)
+    expect(
+        not cascading,
+        found=f"ON DELETE CASCADE from other signals: {', '.join(cascading)}",
+        expected="ON DELETE SET NULL or SET DEFAULT, or no foreign key",
     )
 
 
@@ -154,11 +165,6 @@ def _takes_one_argument(method: Any) -> bool:
         return False
 
     return True
-
-
-def _refers_to(key: sa.ForeignKey, table: sa.Table) -> bool:
-    # Not 'key.column', which fails when some other key leads nowhere.
-    return key.target_fullname.rpartition(".")[0] == table.fullname
 
 
 def _gives_way(key: sa.ForeignKey) -> bool:
