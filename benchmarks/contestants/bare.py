@@ -106,11 +106,11 @@ def claim_on_mysql() -> Claim:
     return claim
 
 
-def send_one(row: Any) -> None:
+def send_one(row: Row) -> None:
     pass
 
 
-def send_all(rows: list[Any]) -> None:
+def send_all(rows: list[Row]) -> None:
     pass
 
 
@@ -131,7 +131,7 @@ def flush(connection: Any, claim: Claim, size: int) -> int:
     return sent
 
 
-def send(rows: list[Row]) -> None:
+def send(rows: list[Any]) -> None:
     if len(rows) > 1:
         send_all(rows)
         return

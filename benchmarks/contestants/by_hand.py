@@ -5,15 +5,14 @@ It is what the session costs that a sender may use: no retries, no checks, no ev
 
 import datetime
 import sys
-from typing import Any
 
 from sqlalchemy import String, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from benchmarks.contestants.bare import send_all, send_one
+from benchmarks.contestants.bare import send, send_one
 from benchmarks.contestants.protocol import TABLE, serve
-from swpt_pythonlib.flask_signalbus._claims import Rows, Span, claims_of
-from swpt_pythonlib.flask_signalbus._dialects import traits_of
+from swpt_pythonlib.flask_signalbus._claims import Span, claims_of
+from swpt_pythonlib.flask_signalbus._flushing import connection_for_bursts
 from swpt_pythonlib.flask_signalbus._models import outbox_of
 
 
@@ -33,24 +32,20 @@ class Signal(Base):
 
 def main(url: str) -> None:
     engine = create_engine(url)
-    level = traits_of(engine.dialect).flush_isolation_level
     outbox = outbox_of(Signal)
     claims = claims_of(outbox, engine.dialect)
     session = Session()
 
     def flush(burst: int, pause: float) -> int:
         sent = 0
-        with engine.connect() as connection:
-            if level is not None:
-                connection.execution_options(isolation_level=level)
-            _prepare_nothing(connection.connection.driver_connection)
+        with connection_for_bursts(engine) as connection:
             newest = claims.newest_key(connection)
             connection.rollback()
             span = newest and Span(None, newest)
             while span:
                 session.connection(bind_arguments={"bind": connection})
                 rows = claims.claim(connection, span, burst)
-                send(rows)
+                send(list(rows))
                 session.commit()
                 sent += len(rows)
                 is_last = len(rows) < burst
@@ -59,20 +54,6 @@ def main(url: str) -> None:
         return sent
 
     serve(flush, ["SQLAlchemy"])
-
-
-def send(rows: Rows) -> None:
-    if len(rows) > 1:
-        send_all(list(rows))
-        return
-
-    for row in rows:
-        send_one(row)
-
-
-def _prepare_nothing(driver: Any) -> None:
-    if hasattr(driver, "prepare_threshold"):
-        driver.prepare_threshold = None
 
 
 if __name__ == "__main__":

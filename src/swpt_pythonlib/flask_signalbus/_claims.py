@@ -106,6 +106,11 @@ class Claims:
         parameters = self.order.parameters("only", key)
         return self._claim_only(connection, {**parameters, "limit": 1})
 
+    @cached_property
+    def quoted_key(self) -> list[str]:
+        """The names of the columns of the key, as parts of a text."""
+        return [self.quote(column.name) for column in self.outbox.key]
+
     def quote(self, name: str) -> str:
         """Return an identifier as a part of a text, in which a colon begins a bind."""
         # The dialect in use would double each '%', as the text does again.
@@ -222,8 +227,7 @@ def _leaving_nothing(claims: Claims, claim: Execution, find: Select[Any]) -> Exe
     def claim_all(connection: Connection, parameters: Parameters) -> Rows:
         rows = claim(connection, parameters)
         missing = parameters["limit"] - len(rows)
-        one = {**parameters, "limit": 1}
-        if not (missing and connection.execute(find, one).all()):
+        if not (missing and connection.execute(find, {**parameters, "limit": 1}).all()):
             return rows
 
         # It has been committed in this moment, or it can't be deleted.
@@ -285,7 +289,7 @@ def _delete_values(claims: Claims) -> Deletion:
     """Delete by a list of keys."""
     (column,), (position,) = claims.outbox.key, claims.outbox.key_positions
     keys = bindparam("keys", expanding=True, type_=column.type)
-    condition = f"{claims.quote(column.name)} IN :keys"
+    condition = f"{claims.quoted_key[0]} IN :keys"
 
     @cache
     def deletion_in(schema: str | None) -> TextClause:
@@ -305,7 +309,7 @@ def _delete_tuples(claims: Claims) -> Deletion:
     For a list of tuples MariaDB may scan the whole index.
     """
     outbox, order = claims.outbox, claims.order
-    names = [claims.quote(column.name) for column in outbox.key]
+    names = claims.quoted_key
 
     @cache
     def deletion_of(schema: str | None, count: int) -> TextClause:
@@ -343,10 +347,9 @@ def _delete_joined(claims: Claims, schema: str | None, condition: str) -> TextCl
     for nobody. What it finds is then looked up by the key, one row after the other.
     """
     # SQLAlchemy has no STRAIGHT_JOIN, so this DELETE is a text.
-    outbox = claims.outbox
-    names = [claims.quote(column.name) for column in outbox.key]
-    table = ".".join(map(claims.quote, filter(None, (schema, outbox.table.name))))
-    matches = " AND ".join(f"gone.{name} = claimed.{name}" for name in names)
+    names, name = claims.quoted_key, claims.outbox.table.name
+    table = ".".join(map(claims.quote, filter(None, (schema, name))))
+    matches = " AND ".join(f"gone.{key} = claimed.{key}" for key in names)
     return text(
         f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table} {claims.index_hint}"
         f" WHERE {condition} LIMIT :limit FOR UPDATE SKIP LOCKED) AS claimed"

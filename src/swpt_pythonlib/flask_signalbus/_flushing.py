@@ -97,7 +97,7 @@ class ModelFlush:
         """
         logger.info("Flushing %s.", self.name)
         engine = self._session.get_bind(self._model).engine
-        with _connection_for_bursts(engine) as connection:
+        with connection_for_bursts(engine) as connection:
             self._connection = connection
             self._claims = claims_of(self._outbox, connection.dialect)
             newest = self._read(self._claims.newest_key)
@@ -268,7 +268,7 @@ class ModelFlush:
 
 
 @contextmanager
-def _connection_for_bursts(engine: Engine) -> Iterator[Connection]:
+def connection_for_bursts(engine: Engine) -> Iterator[Connection]:
     """Check out one connection for a whole pass, and prepare it for its bursts."""
     with engine.connect() as connection:
         level = traits_of(engine.dialect).flush_isolation_level

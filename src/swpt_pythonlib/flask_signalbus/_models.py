@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -217,6 +218,15 @@ def send(
     for row in rows:
         _check_has_run(model, model.send_signalbus_message(row))
         after_each_call()
+
+
+def is_lazy(function: Callable[..., Any]) -> bool:
+    """Tell whether the body of a function does not run when it is called."""
+    return (
+        iscoroutinefunction(function)
+        or isgeneratorfunction(function)
+        or isasyncgenfunction(function)
+    )
 
 
 def _check_has_run(model: Model, result: object) -> None:

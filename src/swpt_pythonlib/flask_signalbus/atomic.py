@@ -7,7 +7,6 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 from flask import Flask
@@ -26,16 +25,11 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from ._engines import check_plugins, with_plugin
 from ._mixins import SQLAlchemyMixin
+from ._models import is_lazy
 from ._retry import RetryPolicy
 from ._sessions import owner_of, watch
 from ._transactions import configured_policy, run_block
 from .exceptions import DBSerializationError
-
-_LAZY: tuple[Callable[[object], bool], ...] = (
-    isasyncgenfunction,
-    iscoroutinefunction,
-    isgeneratorfunction,
-)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,7 +114,7 @@ class AtomicProceduresMixin(SQLAlchemyMixin):
         :raises sqlalchemy.exc.DBAPIError: The last conflict, when the attempts
             of the :attr:`retry_policy` run out.
         """
-        if any(is_lazy(func) for is_lazy in _LAZY):
+        if is_lazy(func):
             raise TypeError(
                 f"'{func.__qualname__}' can not be atomic: it is a generator or a"
                 f" coroutine, whose body would run when the block has ended."

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .._models import HIDDEN_NAMES, cascading_keys, refers_to
+from .._models import HIDDEN_NAMES, cascading_keys, is_lazy, refers_to
 from .failures import expect
 from .harness import Harness
 from .registry import check
@@ -71,15 +71,9 @@ def check_send_method_is_classmethod(harness: Harness) -> None:
 @check("static", why="its body never runs, and the rows are deleted all the same")
 def check_send_method_is_not_lazy(harness: Harness) -> None:
     """Check that the send methods are neither coroutines nor generators."""
-    lazy = (
-        inspect.iscoroutinefunction,
-        inspect.isgeneratorfunction,
-        inspect.isasyncgenfunction,
-    )
     for name, method in _senders(harness.model):
-        function = inspect.unwrap(method)
         expect(
-            not any(is_lazy(function) for is_lazy in lazy),
+            not is_lazy(inspect.unwrap(method)),
             found=f"'{name}' is a coroutine or a generator",
             expected="a plain function, which has sent when it returns",
             hint="wrap it: asyncio.run(…), or list(…)",
