@@ -12,7 +12,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from swpt_pythonlib.flask_signalbus._dialects import (
-    Claim,
+    Strategy,
     codes_of,
     is_collision,
     is_conflict,
@@ -175,7 +175,7 @@ def test_of_an_unknown_database_nothing_is_assumed() -> None:
     """A11: it gets portable statements, and its own isolation levels."""
     traits = traits_of(dialect("mssql"))
 
-    assert traits.claim is Claim.LOCK_AND_DELETE_EACH
+    assert traits.strategy is Strategy.LOCK_AND_DELETE_EACH
     assert traits.conflicts == traits.collisions == frozenset()
     assert traits.flush_isolation_level is None
     assert traits.atomic_isolation_level is None

@@ -11,9 +11,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from benchmarks.contestants.bare import send, send_one
 from benchmarks.contestants.protocol import TABLE, serve
-from swpt_pythonlib.flask_signalbus._claims import Span, claims_of
 from swpt_pythonlib.flask_signalbus._flushing import connection_for_bursts
-from swpt_pythonlib.flask_signalbus._models import outbox_of
+from swpt_pythonlib.flask_signalbus._models import signal_table_of
+from swpt_pythonlib.flask_signalbus._statements import KeyRange, statements_of
 
 
 class Base(DeclarativeBase):
@@ -32,8 +32,8 @@ class Signal(Base):
 
 def main(url: str) -> None:
     engine = create_engine(url)
-    outbox = outbox_of(Signal)
-    claims = claims_of(outbox, engine.dialect)
+    outbox = signal_table_of(Signal)
+    claims = statements_of(outbox, engine.dialect)
     session = Session()
 
     def flush(burst: int, pause: float) -> int:
@@ -41,7 +41,7 @@ def main(url: str) -> None:
         with connection_for_bursts(engine) as connection:
             newest = claims.newest_key(connection)
             connection.rollback()
-            span = newest and Span(None, newest)
+            span = newest and KeyRange(None, newest)
             while span:
                 session.connection(bind_arguments={"bind": connection})
                 rows = claims.claim(connection, span, burst)
@@ -49,7 +49,7 @@ def main(url: str) -> None:
                 session.commit()
                 sent += len(rows)
                 is_last = len(rows) < burst
-                span = None if is_last else span.behind(outbox.key_of(rows[-1]))
+                span = None if is_last else span.rest_after(outbox.key_of(rows[-1]))
 
         return sent
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 
-from swpt_pythonlib.flask_signalbus._models import signal_models
+from swpt_pythonlib.flask_signalbus._models import signal_models_of
 
 Model = type[Any]
 Rows = Sequence[Any]
@@ -22,7 +22,7 @@ class HonestBus:
         self.db = db
 
     def get_signal_models(self) -> list[Model]:
-        return signal_models(self.db)
+        return signal_models_of(self.db)
 
     def flushmany(self, models: Iterable[Model] | None = None) -> int:
         errors: list[Exception] = []

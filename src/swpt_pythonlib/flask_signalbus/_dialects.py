@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
 
-class Claim(Enum):
+class Strategy(Enum):
     """How a burst of signals is claimed and deleted."""
 
     #: One statement, which finds the rows that it has locked by their places.
@@ -28,7 +28,7 @@ class Claim(Enum):
 class Traits:
     """The peculiarities of one database.
 
-    :param claim: How a burst of signals is claimed and deleted.
+    :param strategy: How a burst of signals is claimed and deleted.
     :param skips_locked_rows: Whether ``SKIP LOCKED`` can be relied on.
     :param compares_row_values: Whether the index of a composite key is used
         for ``(a, b) > (:a, :b)``.
@@ -51,7 +51,7 @@ class Traits:
         can cure, because another transaction's rows are to blame.
     """
 
-    claim: Claim = Claim.LOCK_AND_DELETE_EACH
+    strategy: Strategy = Strategy.LOCK_AND_DELETE_EACH
     skips_locked_rows: bool = False
     compares_row_values: bool = False
     key_index: str | None = None
@@ -66,7 +66,7 @@ class Traits:
 
 
 _MYSQL = Traits(
-    claim=Claim.LOCK_AND_DELETE_JOINED,
+    strategy=Strategy.LOCK_AND_DELETE_JOINED,
     skips_locked_rows=True,
     key_index="FORCE INDEX (PRIMARY)",
     compares_enums_as_text=True,
@@ -91,7 +91,7 @@ _MYSQL = Traits(
 )
 
 _POSTGRESQL = Traits(
-    claim=Claim.DELETE_PLACES,
+    strategy=Strategy.DELETE_PLACES,
     skips_locked_rows=True,
     compares_row_values=True,
     trusts_statistics=True,
@@ -114,7 +114,7 @@ _POSTGRESQL = Traits(
 )
 
 _SQLITE = Traits(
-    claim=Claim.DELETE_KEYS,
+    strategy=Strategy.DELETE_KEYS,
     compares_row_values=True,
     begin="BEGIN",
     conflicts=frozenset(

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import scoped_session
 
-from ._claims import Rows, Span, claims_of
 from ._dialects import is_conflict, traits_of
 from ._keys import Key
-from ._models import Model, burst_size, outbox_of, send
+from ._models import Model, burst_size, send, signal_table_of
 from ._retry import RetryPolicy
 from ._sessions import Owner, owned_transaction
-from ._transactions import repeat
+from ._statements import KeyRange, Rows, statements_of
+from ._transactions import retry
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _RESENDS = 3
 
 
 @dataclass
-class Report:
+class Tally:
     """What a flush has done so far."""
 
     sent: int = 0
@@ -61,7 +61,7 @@ class ModelFlush:
     :param model: The signal model.
     :param session: The application's session, on which the sender runs.
     :param policy: How patiently a burst that lost a race is repeated.
-    :param report: Where the pass notes what it has done.
+    :param tally: Where the pass notes what it has done.
     :raises ValueError: If the model asks for an impossible burst.
     :raises RuntimeError: If its signals do not lie in exactly one table.
     """
@@ -72,25 +72,25 @@ class ModelFlush:
         session: scoped_session[Any],
         *,
         policy: RetryPolicy,
-        report: Report,
+        tally: Tally,
     ) -> None:
         self._model = model
         self._session = session
         self._policy = policy
-        self._report = report
-        self._outbox = outbox_of(model)
+        self._tally = tally
+        self._table = signal_table_of(model)
         self._size = burst_size(model)
         self._failures_in_a_row = 0
 
     @property
     def name(self) -> str:
         """The name of the model."""
-        return self._outbox.name
+        return self._table.name
 
     def run(self) -> None:
         """Send the signals, burst by burst, in the order of the primary key.
 
-        A burst that fails is noted in the report, and is no reason to stop as
+        A burst that fails is noted in the tally, and is no reason to stop as
         long as other signals get through.
 
         :raises Exception: What would make every burst fail.
@@ -99,34 +99,34 @@ class ModelFlush:
         engine = self._session.get_bind(self._model).engine
         with connection_for_bursts(engine) as connection:
             self._connection = connection
-            self._claims = claims_of(self._outbox, connection.dialect)
-            newest = self._read(self._claims.newest_key)
-            span = newest and Span(None, newest)
+            self._statements = statements_of(self._table, connection.dialect)
+            newest = self._read(self._statements.newest_key)
+            span = newest and KeyRange(None, newest)
             while span:
                 span = self._advance(span)
 
-    def _advance(self, span: Span) -> Span | None:
+    def _advance(self, span: KeyRange) -> KeyRange | None:
         """Send the first burst of a span; return what then is left to be sent."""
         try:
-            rows = self._flush_burst(self._claims.claim, span, self._size)
+            rows = self._flush_burst(self._statements.claim, span, self._size)
         except Exception as error:
             return self._advance_one_by_one(span, error)
 
         if len(rows) < self._size:
             return None
 
-        return span.behind(self._outbox.key_of(rows[-1]))
+        return span.rest_after(self._table.key_of(rows[-1]))
 
     def _flush_burst(self, claim: Callable[..., Rows], *which: Any) -> Rows:
         """Claim, delete, send, commit."""
         self._resends = 0
-        rows = repeat(
+        rows = retry(
             lambda: self._attempt(claim, *which),
-            is_curable=self._is_curable,
+            is_retryable=self._is_retryable,
             policy=self._policy,
         )
         logger.debug("Sent a burst of %d signals of %s.", len(rows), self.name)
-        self._report.sent += len(rows)
+        self._tally.sent += len(rows)
         if rows:
             self._failures_in_a_row = 0
 
@@ -159,17 +159,17 @@ class ModelFlush:
                 or self._connection.get_transaction() is not root
                 or not (root and root.is_active)
             ):
-                owner.offence = owner.offence or RuntimeError(
+                owner.violation = owner.violation or RuntimeError(
                     f"A sender of '{self.name}' has ended the transaction in which"
                     f" its signals are deleted. It must neither commit nor roll back"
                     f" the session; the signals are still pending."
                 )
-            if owner.offence is not None:
-                raise owner.offence
+            if owner.violation is not None:
+                raise owner.violation
 
         return check
 
-    def _is_curable(self, error: Exception) -> bool:
+    def _is_retryable(self, error: Exception) -> bool:
         owner = self._last.owner
         # When the commit fails, the signals have been sent already.
         if owner.is_committing or not owner.lost_race(error):
@@ -184,19 +184,19 @@ class ModelFlush:
         owner = self._last.owner
         is_sending = bool(self._last.rows) and not owner.is_committing
         return (
-            owner.offence is not None
+            owner.violation is not None
             or (owner.lost_race(error) and not is_sending)
             # A new connection would not be prepared for bursts.
             or self._connection.invalidated
         )
 
-    def _advance_one_by_one(self, span: Span, error: Exception) -> Span | None:
+    def _advance_one_by_one(self, span: KeyRange, error: Exception) -> KeyRange | None:
         """Find out which signals of a failed burst can be sent without the others."""
         if self._is_hopeless(error):
             raise error
 
-        keys = [self._outbox.key_of(row) for row in self._last.rows]
-        keys = keys or self._read(self._claims.peek, span, self._size)
+        keys = [self._table.key_of(row) for row in self._last.rows]
+        keys = keys or self._read(self._statements.peek, span, self._size)
         if not keys:
             raise error
 
@@ -204,14 +204,14 @@ class ModelFlush:
         if has_failed_alone:
             self._note_failure(keys[0], error)
         else:
-            self._report.add_error(
+            self._tally.add_error(
                 error, "Failed to send %d signals of %s at once.", len(keys), self.name
             )
 
         for key in keys:
             if not has_failed_alone:
                 self._try_alone(key)
-            rest = span.behind(key)
+            rest = span.rest_after(key)
             if rest is None or not self._is_worth_going_on(rest):
                 return None
 
@@ -220,7 +220,7 @@ class ModelFlush:
     def _try_alone(self, key: Key) -> bool:
         """Tell whether a signal could be sent in a burst of its own."""
         try:
-            return bool(self._flush_burst(self._claims.claim_one, key))
+            return bool(self._flush_burst(self._statements.claim_one, key))
         except Exception as error:
             if self._is_hopeless(error):
                 raise
@@ -230,14 +230,14 @@ class ModelFlush:
 
     def _note_failure(self, key: Key, error: Exception) -> None:
         self._failures_in_a_row += 1
-        self._report.add_error(
+        self._tally.add_error(
             error,
             "Failed to send the signal of %s with primary key %r.",
             self.name,
             key,
         )
 
-    def _is_worth_going_on(self, rest: Span) -> bool:
+    def _is_worth_going_on(self, rest: KeyRange) -> bool:
         """Tell a row of bad signals from a broker that takes none at all."""
         if self._failures_in_a_row < _FAILURES_IN_A_ROW:
             return True
@@ -247,8 +247,8 @@ class ModelFlush:
         logger.error("Gave up on %s for now; nothing gets through.", self.name)
         return False
 
-    def _sample(self, rest: Span) -> list[Key]:
-        keys = self._read(self._claims.peek, rest, _SAMPLED_KEYS)
+    def _sample(self, rest: KeyRange) -> list[Key]:
+        keys = self._read(self._statements.peek, rest, _SAMPLED_KEYS)
         sample = random.sample(keys, min(len(keys), _SAMPLE_SIZE))
         # The last one speaks for what lies beyond the sampled range.
         return sample if rest.last in sample or not keys else [*sample, rest.last]
@@ -260,9 +260,9 @@ class ModelFlush:
             with self._connection.begin():
                 return query(self._connection, *which)
 
-        return repeat(
+        return retry(
             attempt,
-            is_curable=lambda error: is_conflict(error, self._claims.traits),
+            is_retryable=lambda error: is_conflict(error, self._statements.traits),
             policy=self._policy,
         )
 

@@ -31,8 +31,8 @@ Model = type[Any]
 
 logger = logging.getLogger(__name__)
 
-#: Names of the row itself; a column of that name could not be read.
-HIDDEN_NAMES = frozenset(dir(Row)) - {"count", "index"}
+#: Names that SQLAlchemy's ``Row`` defines; a column so named would be shadowed.
+RESERVED_NAMES = frozenset(dir(Row)) - {"count", "index"}
 
 
 def is_signal_model(model: object) -> bool:
@@ -44,7 +44,7 @@ def is_signal_model(model: object) -> bool:
     )
 
 
-def signal_models(db: SQLAlchemy) -> list[Model]:
+def signal_models_of(db: SQLAlchemy) -> list[Model]:
     """Return all signal models of a database, sorted by name."""
     base: Any = db.Model  # whichever declarative base the application has chosen
     mapped = (mapper.class_ for mapper in base.registry.mappers)
@@ -84,12 +84,12 @@ def burst_size(model: Model) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outbox:
+class SignalTable:
     """The table of a signal model, as a flush sees it.
 
     :param columns: The table's columns, labeled with the model's attributes.
     :param key: The columns of the primary key.
-    :param kind: The condition, if there is one, that sets the model's rows apart
+    :param identity_filter: The condition, if there is one, that tells the model's rows
         from those of other models that are mapped to the same table.
     """
 
@@ -98,7 +98,7 @@ class Outbox:
     columns: tuple[Label[Any], ...]
     key: tuple[Column[Any], ...]
     key_positions: tuple[int, ...]
-    kind: tuple[ColumnElement[bool], ...]
+    identity_filter: tuple[ColumnElement[bool], ...]
 
     @property
     def name(self) -> str:
@@ -107,24 +107,24 @@ class Outbox:
 
     def select_count(self) -> Select[Any]:
         """Return the query for the number of pending signals."""
-        return select(func.count()).select_from(self.table).where(*self.kind)
+        return select(func.count()).select_from(self.table).where(*self.identity_filter)
 
     def key_of(self, row: Row[Any]) -> tuple[Any, ...]:
         """Return the primary key of a row."""
         return tuple(row[position] for position in self.key_positions)
 
 
-def outbox_of(model: Model) -> Outbox:
+def signal_table_of(model: Model) -> SignalTable:
     """Look up where the signals of a model lie.
 
     :raises RuntimeError: If they do not lie in exactly one table, or have an
         attribute that could not be read from a row.
     """
-    return _outbox_of(inspect(model))
+    return _signal_table_of(inspect(model))
 
 
 @lru_cache(maxsize=256)
-def _outbox_of(mapper: Mapper[Any]) -> Outbox:
+def _signal_table_of(mapper: Mapper[Any]) -> SignalTable:
     model = mapper.class_
     table = mapper.persist_selectable
     if not isinstance(table, Table):
@@ -135,7 +135,7 @@ def _outbox_of(mapper: Mapper[Any]) -> Outbox:
 
     attributes = dict(_attributes(mapper, table))
     for name in attributes.values():
-        if name in HIDDEN_NAMES:
+        if name in RESERVED_NAMES:
             raise RuntimeError(
                 f"The attribute '{name}' of the signal model '{model.__name__}' is"
                 f" hidden by a method of rows. Map the column to another name."
@@ -150,13 +150,13 @@ def _outbox_of(mapper: Mapper[Any]) -> Outbox:
 
     columns = list(attributes)
     key = _key(mapper, table)
-    return Outbox(
+    return SignalTable(
         model=model,
         table=table,
         columns=tuple(column.label(name) for column, name in attributes.items()),
         key=key,
         key_positions=tuple(columns.index(column) for column in key),
-        kind=_kind(mapper),
+        identity_filter=_identity_filter(mapper),
     )
 
 
@@ -198,7 +198,7 @@ def _attributes(mapper: Mapper[Any], table: Table) -> Iterator[tuple[Column[Any]
             continue
 
 
-def _kind(mapper: Mapper[Any]) -> tuple[ColumnElement[bool], ...]:
+def _identity_filter(mapper: Mapper[Any]) -> tuple[ColumnElement[bool], ...]:
     # A concrete class shares its table with nobody.
     if mapper.polymorphic_on is None or mapper.concrete:
         return ()

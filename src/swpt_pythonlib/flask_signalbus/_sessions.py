@@ -54,7 +54,7 @@ class Owner:
     #: Whether somebody else has committed a part of the owner's work.
     was_committed: bool = False
     #: What others got for trying to commit though it is forbidden.
-    offence: RuntimeError | None = None
+    violation: RuntimeError | None = None
     #: The first conflict that happened, whatever was made of it.
     conflict: DBAPIError | None = None
     #: The last violated constraint that another attempt may find satisfied.
@@ -63,11 +63,11 @@ class Owner:
     def forbid_commit(self) -> None:
         """Keep somebody else from committing, if that is not allowed."""
         if self.sends is not None:
-            self.offence = RuntimeError(
+            self.violation = RuntimeError(
                 f"A sender of '{self.sends}' must not commit the session; what it has"
                 f" written is committed together with the deletion of its signals."
             )
-            raise self.offence
+            raise self.violation
 
     def lost_race(self, error: Exception) -> bool:
         """Tell whether an error means that all of the work can be repeated."""

@@ -22,16 +22,16 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def repeat(
+def retry(
     attempt: Callable[[], T],
     *,
-    is_curable: Callable[[Exception], bool],
+    is_retryable: Callable[[Exception], bool],
     policy: RetryPolicy,
 ) -> T:
     """Make attempts until one succeeds, or fails for good.
 
     :param attempt: Does all of the work, and undoes it when it fails.
-    :param is_curable: Whether another attempt can cure an error.
+    :param is_retryable: Whether another attempt can cure an error.
     :param policy: How many attempts are made, and how far apart.
     """
     failures, started = 0, time.monotonic()
@@ -41,7 +41,7 @@ def repeat(
         except Exception as error:
             failures += 1
             elapsed = time.monotonic() - started
-            curable = is_curable(error)
+            curable = is_retryable(error)
             pause = policy.pause_after(failures, elapsed) if curable else None
             if pause is None:
                 raise
@@ -81,7 +81,7 @@ def run_block(
 
         return result
 
-    def is_curable(error: Exception) -> bool:
+    def is_retryable(error: Exception) -> bool:
         if not owner.lost_race(error):
             return False
         if has_joined or owner.was_committed:
@@ -93,7 +93,7 @@ def run_block(
 
         return True
 
-    return repeat(attempt, is_curable=is_curable, policy=policy)
+    return retry(attempt, is_retryable=is_retryable, policy=policy)
 
 
 def _load_expired(session: scoped_session[Any]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
-from ._flushing import ModelFlush, Report
+from ._flushing import ModelFlush, Tally
 from ._mixins import SQLAlchemyMixin
-from ._models import Model, choose, signal_models
+from ._models import Model, choose, signal_models_of
 from ._retry import RetryPolicy
 from ._sessions import has_uncommitted_work, owner_of, watch
 from ._transactions import configured_policy
@@ -96,7 +96,7 @@ class SignalBus:
         ``send_signalbus_message`` attribute. Models of the same name in
         different modules are sorted by module.
         """
-        return signal_models(self._db)
+        return signal_models_of(self._db)
 
     def flushmany(self, models: Iterable[Model] | None = None) -> int:
         """Send the pending signals, and delete them.
@@ -136,22 +136,22 @@ class SignalBus:
                 " attached to it."
             )
 
-        report = Report()
-        flushes = self._prepare(models, report)
+        tally = Tally()
+        flushes = self._prepare(models, tally)
         self._end_reading()
         for flush in flushes:
             try:
                 flush.run()
             except Exception as error:
-                report.add_error(error, "Failed to flush %s.", flush.name)
+                tally.add_error(error, "Failed to flush %s.", flush.name)
 
-        if report.first_error is not None:
-            raise report.first_error
+        if tally.first_error is not None:
+            raise tally.first_error
 
-        return report.sent
+        return tally.sent
 
     def _prepare(
-        self, models: Iterable[Model] | None, report: Report
+        self, models: Iterable[Model] | None, tally: Tally
     ) -> list[ModelFlush]:
         if isinstance(models, type):
             raise TypeError(
@@ -172,7 +172,7 @@ class SignalBus:
                 )
 
         return [
-            ModelFlush(model, self._db.session, policy=policy, report=report)
+            ModelFlush(model, self._db.session, policy=policy, tally=tally)
             for model in chosen
         ]
 

@@ -13,7 +13,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import inspect
 
-from ._models import Model, choose, outbox_of
+from ._models import Model, choose, signal_table_of
 from .testing import static_report
 
 logger = logging.getLogger(__name__)
@@ -127,6 +127,6 @@ def _flush(models: list[Model]) -> bool:
 
 def _count(model: Model) -> int:
     session = current_app.extensions["sqlalchemy"].session
-    statement = outbox_of(model).select_count()
+    statement = signal_table_of(model).select_count()
     n: int = session.scalar(statement, bind_arguments={"mapper": inspect(model)})
     return n

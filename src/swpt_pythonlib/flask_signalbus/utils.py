@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, scoped_session
 from ._dialects import codes_of, is_conflict, traits_of
 from ._retry import RetryPolicy
 from ._sessions import owner_of
-from ._transactions import repeat
+from ._transactions import retry
 from .exceptions import DBSerializationError
 
 __all__ = ["DBSerializationError", "get_db_error_code", "retry_on_deadlock"]
@@ -55,7 +55,7 @@ def retry_on_deadlock(
         attempts=retries + 1, first_pause=min_wait, longest_pause=max_wait
     )
 
-    def is_curable(error: Exception) -> bool:
+    def is_retryable(error: Exception) -> bool:
         # An atomic block, or a burst, is repeated as a whole.
         if owner_of(session) is not None:
             return False
@@ -73,8 +73,8 @@ def retry_on_deadlock(
     def decorator(func: Callable[P, T]) -> Callable[P, T]:
         @wraps(func)
         def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-            return repeat(
-                partial(func, *args, **kwargs), is_curable=is_curable, policy=policy
+            return retry(
+                partial(func, *args, **kwargs), is_retryable=is_retryable, policy=policy
             )
 
         return repeated

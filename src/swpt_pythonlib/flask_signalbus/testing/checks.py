@@ -84,7 +84,7 @@ def signal_models(db: SQLAlchemy) -> list[type[Any]]:
 
     .. versionadded:: 1.0
     """
-    return sorted(_models.signal_models(db), key=full_name)
+    return sorted(_models.signal_models_of(db), key=full_name)
 
 
 def full_name(model: type[Any]) -> str:

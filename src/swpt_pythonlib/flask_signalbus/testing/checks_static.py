@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .._models import HIDDEN_NAMES, cascading_keys, is_lazy, refers_to
+from .._models import RESERVED_NAMES, cascading_keys, is_lazy, refers_to
 from .failures import expect
 from .harness import Harness
 from .registry import check
@@ -94,7 +94,7 @@ def check_burst_count_is_positive_int(harness: Harness) -> None:
 @check("static", why="the send method would read something else than the column")
 def check_column_names_are_readable(harness: Harness) -> None:
     """Check that no attribute is hidden by a name that rows have themselves."""
-    hidden = sorted(HIDDEN_NAMES.intersection(mapped_columns(harness.mapper)))
+    hidden = sorted(RESERVED_NAMES.intersection(mapped_columns(harness.mapper)))
     expect(
         not hidden,
         found=f"rows have something of their own named {', '.join(hidden)}",
