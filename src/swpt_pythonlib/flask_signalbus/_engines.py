@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, CreateEnginePlugin, Engine, event
 
 from ._dialects import traits_of
+from ._drivers import leave_transactions_to_us
 
 # The name under which the entry point of this distribution registers the plugin.
 PLUGIN = "swpt_flask_signalbus"
@@ -62,16 +63,12 @@ class RaceSafety(CreateEnginePlugin):
     def engine_created(self, engine: Engine) -> None:
         """Begin transactions in place of the driver, which begins too late."""
         if self._begins:
-            event.listen(engine, "connect", _leave_transactions_to_us)
+            event.listen(engine, "connect", leave_transactions_to_us)
             event.listen(engine, "begin", self._begin)
 
     def _begin(self, connection: Connection) -> None:
         assert self._traits.begin is not None
         connection.exec_driver_sql(self._traits.begin)
-
-
-def _leave_transactions_to_us(driver_connection: Any, _: object) -> None:
-    driver_connection.isolation_level = None
 
 
 def with_plugin(engine_options: Mapping[str, Any]) -> dict[str, Any]:

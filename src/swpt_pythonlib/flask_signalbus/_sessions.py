@@ -1,4 +1,29 @@
-"""What the present transaction of a session has done, and who owns it."""
+"""The record of a session's transaction: what it has done, and who may end it.
+
+Events of the session and of its engines keep the record:
+
+====================  ==========================================================
+when                  what happens
+====================  ==========================================================
+a block or a burst    It makes a record of its own, which takes over what an
+begins                unowned transaction has done so far, and owns the
+                      transactions of the session until its own end.
+a connection begins   The record notes the connection, and is found by way of
+                      it from now on. Without an owner, it is made here.
+a statement is        It may have written, so that a rollback would lose work.
+executed
+an error occurs       A serialization conflict dooms all of the owner's work,
+                      whatever becomes of the exception; a collision may be
+                      cured by another attempt.
+somebody else         It is forbidden (a sender), or noted (in a block), and
+commits               what has been committed cannot be executed again.
+the owner commits     A doomed transaction is rolled back instead. The objects
+                      of a block are detached before they would expire.
+the transaction ends  What the record says of the transaction is forgotten;
+                      what it says of the owner's work stays until the owner
+                      ends. An unowned record is dropped.
+====================  ==========================================================
+"""
 
 from __future__ import annotations
 
@@ -10,24 +35,21 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, literal, select
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from ._dialects import is_collision, is_conflict, traits_of
+from ._drivers import has_survived, is_aborted
 from .exceptions import DBSerializationError
 
-_LEDGER = "signalbus_ledger"
-_OWNER = "signalbus_owner"
+_RECORD = "signalbus_record"
 _WATCHED = "signalbus_watched"
-
-# What libpq calls PQTRANS_INERROR.
-_IN_ERROR = 3
 
 logger = logging.getLogger(__name__)
 
-# Statements that write nothing, behind comments and parentheses. A 'WITH' may
+# Statements that write nothing, after comments and parentheses. A 'WITH' may
 # lead to either, so it is a read if no writing word follows.
 _READ = re.compile(
     r"""(?: \s | \( | /\*(?:(?!\*/).)*\*/ | --[^\n]*\n )*+
@@ -39,29 +61,42 @@ _READ = re.compile(
 
 
 @dataclass(kw_only=True)
-class Owner:
-    """Whoever may end the transaction of a session: a block or a burst.
+class Record:
+    """What has happened in a transaction, or in all those of its owner.
 
-    :param sends: The name of the model whose signals are being sent, if that is what
-        the transaction is for. Nobody else may commit meanwhile.
-    :param detaches_objects: Whether the commit leaves the session empty, and its
-        objects as they are, instead of expired.
+    :param is_owned: Whether a block or a burst owns it, which alone may commit.
+    :param sends: The name of the model whose signals are being sent, if the owner is
+        a burst. Nobody else may commit then.
+    :param detaches_objects: Whether the owner's commit leaves the session empty, and
+        its objects as they are, instead of expired.
     """
 
+    is_owned: bool = True
     sends: str | None = None
     detaches_objects: bool = False
     is_committing: bool = False
-    #: Whether somebody else has committed a part of the owner's work.
-    was_committed: bool = False
+    #: Whether a part of the owner's work may be committed though the rest is not.
+    may_be_partly_committed: bool = False
     #: What others got for trying to commit though it is forbidden.
     violation: RuntimeError | None = None
-    #: The first conflict that happened, whatever was made of it.
+    #: The first conflict that happened, even if the application swallowed it.
     conflict: DBAPIError | None = None
     #: The last violated constraint that another attempt may find satisfied.
     collision: DBAPIError | None = None
+    #: Of the current transaction: whether it has written, and its connections with
+    #: the last error on each, if any.
+    wrote: bool = False
+    connections: dict[Connection, DBAPIError | None] = field(default_factory=dict)
 
-    def forbid_commit(self) -> None:
-        """Keep somebody else from committing, if that is not allowed."""
+    def lost_race(self, error: Exception) -> bool:
+        """Tell whether an error means that another attempt could succeed."""
+        return error is self.conflict or isinstance(error, DBSerializationError)
+
+    def forbid_commit_of_sender(self) -> None:
+        """Keep a sender from committing; a block may be committed in part.
+
+        :raises RuntimeError: If the owner is a burst.
+        """
         if self.sends is not None:
             self.violation = RuntimeError(
                 f"A sender of '{self.sends}' must not commit the session; what it has"
@@ -69,48 +104,31 @@ class Owner:
             )
             raise self.violation
 
-    def lost_race(self, error: Exception) -> bool:
-        """Tell whether an error means that all of the work can be repeated."""
-        return error is self.conflict or isinstance(error, DBSerializationError)
-
-
-@dataclass
-class _Ledger:
-    """What one transaction of a session has done on its connections."""
-
-    owner: Owner | None
-    wrote: bool = False
-    conflict: DBAPIError | None = None
-    #: The connections of the transaction, and the last error on each, if any.
-    connections: dict[Connection, DBAPIError | None] = field(default_factory=dict)
-
-    def note_conflict(self, error: DBAPIError) -> None:
-        self.conflict = self.conflict or error
-        if self.owner is not None:
-            self.owner.conflict = self.owner.conflict or error
-
-    def note_collision(self, error: DBAPIError) -> None:
-        if self.owner is not None:
-            self.owner.collision = error
+    def take_over(self, unowned: Record) -> None:
+        """Continue the record of a transaction that has begun before its owner."""
+        self.conflict, self.wrote = unowned.conflict, unowned.wrote
+        self.connections = unowned.connections
+        for connection in self.connections:
+            connection.info[_RECORD] = self
 
 
 def watch(session: scoped_session[Any]) -> None:
-    """Keep account of what the transactions of a session do, from now on."""
+    """Keep the record of a session's transactions, from now on."""
     for name, listener in _SESSION_EVENTS.items():
         event.listen(session, name, listener)
 
 
-def owner_of(session: Session | scoped_session[Any]) -> Owner | None:
-    """Return the owner of the session's present transaction, if it has one."""
-    owner: Owner | None = session.info.get(_OWNER)
-    return owner
+def owner_of(session: Session | scoped_session[Any]) -> Record | None:
+    """Return the record of whoever owns the session's transactions, if anybody."""
+    record = _record_of(session)
+    return record if record is not None and record.is_owned else None
 
 
 def has_uncommitted_work(session: scoped_session[Any]) -> bool:
     """Tell whether a rollback of the session would lose something."""
-    ledger: _Ledger | None = session.info.get(_LEDGER)
+    record = _record_of(session)
     return bool(
-        (ledger and ledger.wrote)
+        (record and record.wrote)
         or session.new
         or session.deleted
         or any(session.is_modified(instance) for instance in session.dirty)
@@ -118,7 +136,7 @@ def has_uncommitted_work(session: scoped_session[Any]) -> bool:
 
 
 @contextmanager
-def owned_transaction(session: scoped_session[Any], owner: Owner) -> Iterator[None]:
+def owned_transaction(session: scoped_session[Any], record: Record) -> Iterator[None]:
     """Own the transaction of the session; commit it at the end, or roll it back.
 
     A conflict that happened underway is raised even if the code in between made
@@ -126,28 +144,26 @@ def owned_transaction(session: scoped_session[Any], owner: Owner) -> Iterator[No
     the transaction, and would commit the second.
     """
     info = session.info
-    info[_OWNER] = owner
-    if (ledger := info.get(_LEDGER)) is not None:
-        ledger.owner = owner
-        owner.conflict = ledger.conflict
+    if (unowned := _record_of(session)) is not None:
+        record.take_over(unowned)
+    info[_RECORD] = record
     try:
         yield
         session.flush()
-        if owner.conflict is not None:
-            raise owner.conflict
-        if (ledger := info.get(_LEDGER)) is not None:
-            _raise_what_aborted(ledger)
-            # When one of several commits fails, others may have succeeded.
-            owner.was_committed = owner.was_committed or len(ledger.connections) > 1
-        owner.is_committing = True
+        _raise_what_dooms(record)
+        # When one of several commits fails, others may have succeeded.
+        if len(record.connections) > 1:
+            record.may_be_partly_committed = True
+        record.is_committing = True
         session.commit()
     except BaseException as error:
         _roll_back(session)
-        if isinstance(error, Exception) and owner.conflict not in (None, error):
-            raise owner.conflict from owner.conflict.orig
+        if isinstance(error, Exception) and record.conflict not in (None, error):
+            raise record.conflict from record.conflict.orig
         raise
     finally:
-        info.pop(_OWNER, None)
+        record.is_owned = False
+        info.pop(_RECORD, None)
 
 
 def _roll_back(session: scoped_session[Any]) -> None:
@@ -159,52 +175,35 @@ def _roll_back(session: scoped_session[Any]) -> None:
         session().invalidate()
 
 
-def _raise_what_aborted(ledger: _Ledger) -> None:
-    """Raise an error that was caught, but has ended the transaction.
+def _raise_what_dooms(record: Record) -> None:
+    """Raise a conflict, or an error that was caught but has ended the transaction.
 
     PostgreSQL answers the COMMIT of an aborted transaction without an error.
     """
-    for connection, error in ledger.connections.items():
-        if error is not None and not _is_alive(connection):
+    if record.conflict is not None:
+        raise record.conflict
+
+    for connection, error in record.connections.items():
+        if error is not None and not has_survived(connection):
             raise error from error.orig
-        if _is_aborted(connection):
+        if is_aborted(connection):
             raise RuntimeError(
                 "The transaction has been aborted by an error on a cursor of the"
                 " driver; nothing of it has been committed. Let the error pass."
             )
 
 
-def _is_aborted(connection: Connection) -> bool:
-    """Tell what psycopg2 and psycopg know, without asking the server."""
-    info = getattr(connection.connection.driver_connection, "info", None)
-    return getattr(info, "transaction_status", None) == _IN_ERROR
-
-
-def _is_alive(connection: Connection) -> bool:
-    try:
-        connection.scalar(select(literal(1)))
-    except DBAPIError:
-        return False
-
-    if traits_of(connection.dialect).begin is None:
-        return True
-
-    # SQLite may have rolled back for itself (ON CONFLICT ROLLBACK, disk full).
-    driver: Any = connection.connection.driver_connection
-    return bool(driver.in_transaction or driver.isolation_level is not None)
-
-
-def _open_ledger(
+def _note_connection(
     session: Session, transaction: SessionTransaction, connection: Connection
 ) -> None:
-    ledger = session.info.get(_LEDGER)
-    if ledger is None:
-        ledger = session.info[_LEDGER] = _Ledger(session.info.get(_OWNER))
-    ledger.connections.setdefault(connection, None)
+    record = _record_of(session)
+    if record is None:
+        record = session.info[_RECORD] = Record(is_owned=False)
+    record.connections.setdefault(connection, None)
     _watch_engine(connection.engine)
-    # The engine's events find the ledger by way of the driver's connection,
+    # The engine's events find the record by way of the driver's connection,
     # which serves one transaction at a time.
-    connection.info[_LEDGER] = ledger
+    connection.info[_RECORD] = record
 
 
 def _watch_engine(engine: Engine) -> None:
@@ -216,46 +215,11 @@ def _watch_engine(engine: Engine) -> None:
         engine.update_execution_options(**{_WATCHED: True})
 
 
-def _close_ledger(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is None and _LEDGER in session.info:
-        # The driver's connection still refers to it, and will serve others.
-        session.info.pop(_LEDGER).owner = None
-
-
-def _guard_commit(session: Session) -> None:
-    owner: Owner | None = session.info.get(_OWNER)
-    if owner is None or owner.is_committing or session.in_nested_transaction():
-        return
-    if owner.conflict is not None:
-        raise owner.conflict
-
-    owner.forbid_commit()
-
-
-def _guard_driver_commit(connection: Connection) -> None:
-    """Guard against a commit that passes by the session."""
-    owner = _ledger_of(connection).owner
-    if owner is not None and not owner.is_committing:
-        owner.forbid_commit()
-        owner.was_committed = True
-
-
-def _note_commit(session: Session) -> None:
-    owner: Owner | None = session.info.get(_OWNER)
-    if owner is None or session.in_nested_transaction():
-        return
-    if not owner.is_committing:
-        owner.was_committed = True
-    elif owner.detaches_objects:
-        # The objects of the session would expire next.
-        session.expunge_all()
-
-
 def _note_write(
     connection: Connection, cursor: object, statement: str, *_: object
 ) -> None:
-    ledger = _ledger_of(connection)
-    ledger.wrote = ledger.wrote or not _only_reads(statement)
+    record = _record_on(connection)
+    record.wrote = record.wrote or not _only_reads(statement)
 
 
 @lru_cache
@@ -269,26 +233,76 @@ def _note_error(context: ExceptionContext) -> None:
         return
 
     traits = traits_of(context.dialect)
-    ledger = _ledger_of(context.connection)
-    ledger.connections[context.connection] = error
+    record = _record_on(context.connection)
+    record.connections[context.connection] = error
     if is_conflict(error, traits):
-        ledger.note_conflict(error)
+        record.conflict = record.conflict or error
     elif is_collision(error, traits):
-        ledger.note_collision(error)
+        record.collision = error
 
 
-def _ledger_of(connection: Connection) -> _Ledger:
-    return connection.info.get(_LEDGER) or _Ledger(owner=None)
+def _guard_commit(session: Session) -> None:
+    record = owner_of(session)
+    if record is None or record.is_committing or session.in_nested_transaction():
+        return
+    if record.conflict is not None:
+        raise record.conflict
+
+    record.forbid_commit_of_sender()
+
+
+def _guard_driver_commit(connection: Connection) -> None:
+    """Guard against a commit that passes by the session."""
+    record = _record_on(connection)
+    if record.is_owned and not record.is_committing:
+        record.forbid_commit_of_sender()
+        record.may_be_partly_committed = True
+
+
+def _note_commit(session: Session) -> None:
+    record = owner_of(session)
+    if record is None or session.in_nested_transaction():
+        return
+    if not record.is_committing:
+        record.may_be_partly_committed = True
+    elif record.detaches_objects:
+        # The objects of the session would expire next.
+        session.expunge_all()
+
+
+def _note_end(session: Session, transaction: SessionTransaction) -> None:
+    record = _record_of(session)
+    if record is None or transaction.parent is not None:
+        return
+
+    record.wrote = False
+    record.connections = {}
+    if not record.is_owned:
+        session.info.pop(_RECORD)
+
+
+def _record_of(session: Session | scoped_session[Any]) -> Record | None:
+    record: Record | None = session.info.get(_RECORD)
+    return record
+
+
+def _record_on(connection: Connection) -> Record:
+    record: Record | None = connection.info.get(_RECORD)
+    # The driver's connection may have served another transaction in the meantime.
+    if record is None or connection not in record.connections:
+        return Record(is_owned=False)
+
+    return record
 
 
 _ENGINE_EVENTS: dict[str, Callable[..., None]] = {
     "after_cursor_execute": _note_write,
-    "commit": _guard_driver_commit,
     "handle_error": _note_error,
+    "commit": _guard_driver_commit,
 }
 _SESSION_EVENTS: dict[str, Callable[..., None]] = {
-    "after_begin": _open_ledger,
-    "after_transaction_end": _close_ledger,
+    "after_begin": _note_connection,
     "before_commit": _guard_commit,
     "after_commit": _note_commit,
+    "after_transaction_end": _note_end,
 }

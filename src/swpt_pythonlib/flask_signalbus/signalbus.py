@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
-from ._flushing import ModelFlush, Tally
+from ._flushing import Plan, Tally, flush, plan_of
 from ._mixins import SQLAlchemyMixin
 from ._models import Model, choose, signal_models_of
 from ._retry import RetryPolicy
@@ -137,22 +137,21 @@ class SignalBus:
             )
 
         tally = Tally()
-        flushes = self._prepare(models, tally)
+        policy = configured_policy(self.retry_policy)
+        plans = self._plans_of(models)
         self._end_reading()
-        for flush in flushes:
+        for plan in plans:
             try:
-                flush.run()
+                flush(plan, self._db.session, policy, tally)
             except Exception as error:
-                tally.add_error(error, "Failed to flush %s.", flush.name)
+                tally.add_error(error, "Failed to flush %s.", plan.signals.name)
 
         if tally.first_error is not None:
             raise tally.first_error
 
         return tally.sent
 
-    def _prepare(
-        self, models: Iterable[Model] | None, tally: Tally
-    ) -> list[ModelFlush]:
+    def _plans_of(self, models: Iterable[Model] | None) -> list[Plan]:
         if isinstance(models, type):
             raise TypeError(
                 f"'flushmany' takes a list of models, not a model; pass"
@@ -161,7 +160,6 @@ class SignalBus:
 
         known = self.get_signal_models()
         chosen = known if models is None else dict.fromkeys(models)
-        policy = configured_policy(self.retry_policy)
         for model in chosen:
             if model not in known:
                 name = getattr(model, "__name__", model)
@@ -171,10 +169,7 @@ class SignalBus:
                     f" method."
                 )
 
-        return [
-            ModelFlush(model, self._db.session, policy=policy, tally=tally)
-            for model in chosen
-        ]
+        return [plan_of(model) for model in chosen]
 
     def _end_reading(self) -> None:
         session = self._db.session

@@ -1,4 +1,4 @@
-"""Names that code in the wild imports."""
+"""Names kept for code written for flask-signalbus 0.5."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, scoped_session
 from ._dialects import codes_of, is_conflict, traits_of
 from ._retry import RetryPolicy
 from ._sessions import owner_of
-from ._transactions import retry
+from ._transactions import Attempt, retry
 from .exceptions import DBSerializationError
 
 __all__ = ["DBSerializationError", "get_db_error_code", "retry_on_deadlock"]
@@ -38,14 +38,14 @@ def retry_on_deadlock(
     min_wait: float = 0.1,
     max_wait: float = 10.0,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Return a decorator that repeats a function that lost a race.
+    """Return a decorator that retries a function that lost a race.
 
-    The session is rolled back before each repetition. The function itself must
+    The session is rolled back before each new attempt. The function itself must
     begin and commit its transaction; :meth:`.AtomicProceduresMixin.atomic` does
     both, and is the better choice.
 
     :param session: The session that the function uses.
-    :param retries: How often the function is repeated, at the most.
+    :param retries: How often the function is retried at most.
     :param min_wait: The longest that the first pause can be, in seconds.
     :param max_wait: The longest that any pause can be, in seconds.
 
@@ -55,28 +55,47 @@ def retry_on_deadlock(
         attempts=retries + 1, first_pause=min_wait, longest_pause=max_wait
     )
 
-    def is_retryable(error: Exception) -> bool:
-        # An atomic block, or a burst, is repeated as a whole.
-        if owner_of(session) is not None:
-            return False
-
-        dialect = session.get_bind().dialect
-        if not (
-            isinstance(error, DBSerializationError)
-            or is_conflict(error, traits_of(dialect))
-        ):
-            return False
-
-        session.rollback()
-        return True
-
     def decorator(func: Callable[P, T]) -> Callable[P, T]:
         @wraps(func)
-        def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-            return retry(
-                partial(func, *args, **kwargs), is_retryable=is_retryable, policy=policy
-            )
+        def retried(*args: P.args, **kwargs: P.kwargs) -> T:
+            function = partial(func, *args, **kwargs)
+            return retry(lambda: _Execution(function, session, policy)).result()
 
-        return repeated
+        return retried
 
     return decorator
+
+
+class _Execution(Attempt[T]):
+    """One execution of a function that begins and commits its own transaction."""
+
+    def __init__(
+        self,
+        function: Callable[[], T],
+        session: Session | scoped_session[Any],
+        policy: RetryPolicy,
+    ) -> None:
+        self._function = function
+        self._session = session
+        self._policy = policy
+        self._lost_race = False
+
+    def work(self) -> T:
+        """Execute the function; roll back if it lost a race."""
+        try:
+            return self._function()
+        except Exception as error:
+            # An atomic block, or a burst, is retried as a whole.
+            if owner_of(self._session) is None and self._is_lost_race(error):
+                self._lost_race = True
+                self._session.rollback()
+            raise
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """The policy, if the function lost a race."""
+        return self._policy if self._lost_race else None
+
+    def _is_lost_race(self, error: Exception) -> bool:
+        traits = traits_of(self._session.get_bind().dialect)
+        return isinstance(error, DBSerializationError) or is_conflict(error, traits)
