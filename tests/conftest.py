@@ -10,12 +10,19 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import create_engine, select
 
 from broker import Broker
+from capabilities import Row, row_of
 from lost_races import LostRaces
 from models import db
 from sqlite_settings import set_up_sqlite
 from swpt_pythonlib.flask_signalbus import RetryPolicy, SignalBus, SignalBusMixin
 
 pytest_plugins = ["servers.plugin", "pytester"]
+
+
+def pytest_signalbus_row(dialect: str, version: str) -> Row:
+    """Tell the plugin what the database of the run can do."""
+    return row_of(dialect, version)
+
 
 PATIENT_WITHOUT_PAUSES = RetryPolicy(attempts=8, first_pause=0.0)
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.requires("embedding")
 
 TESTS = Path(__file__).parent
+TOOLS = TESTS.parent / "tools"
 
 #: The real table, but for one row, which lacks one thing.
 CAPABILITIES = f"""
@@ -17,6 +17,8 @@ CAPABILITIES = f"""
 
 MEANINGS = {{"flying": "can fly", "swimming": "can swim"}}
 ROWS = (Row(dialect="sqlite", capabilities=frozenset({{"swimming"}})),)
+
+pytest_signalbus_row = row_of
 """
 
 REQUIRING_TESTS = """
@@ -47,13 +49,8 @@ def suite(
     for name in [*os.environ]:
         if name.startswith(("PYTEST_ADDOPTS", "PYTEST_XDIST", "SIGNALBUS_TEST_")):
             monkeypatch.delenv(name)
-    # Let the suite import its own table, and a plugin that reads it.
-    for name in [*sys.modules]:
-        if name.partition(".")[0] in ("capabilities", "servers"):
-            monkeypatch.delitem(sys.modules, name)
-    pytester.makeconftest('pytest_plugins = ["servers.plugin"]')
-    pytester.makeini(f"[pytest]\ntestpaths = tests\npythonpath = . {TESTS}")
-    pytester.makepyfile(capabilities=CAPABILITIES)
+    pytester.makeconftest(f'{CAPABILITIES}\npytest_plugins = ["servers.plugin"]')
+    pytester.makeini(f"[pytest]\ntestpaths = tests\npythonpath = {TOOLS}")
     pytester.mkdir("tests")
     return pytester
 

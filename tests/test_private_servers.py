@@ -143,7 +143,7 @@ def test_a_killed_run_leaves_neither_a_server_nor_a_folder(
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1] / "tools",
         stdout=subprocess.PIPE,
         text=True,
     ) as run:

@@ -1,4 +1,4 @@
-"""The command line, ``python -m servers``, run in the folder of the tests."""
+"""The command line, ``python -m servers``, with ``tools`` on the path."""
 
 import argparse
 import os

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from capabilities import Row, row_of
-from servers import mysqlclient
+from servers import hooks, mysqlclient
 from servers.databases import create_database, drop_databases
 from servers.errors import ServerUnavailable
 from servers.gate import Gate, Requirements
@@ -41,11 +40,6 @@ class Target:
     prefix: str
     #: What applications are configured with, ``None`` to configure nothing.
     level: str | None = None
-
-    @property
-    def row(self) -> Row:
-        """What the database can do."""
-        return row_of(self.dialect, self.version)
 
     def __str__(self) -> str:
         """Return the line that names what a run was about."""
@@ -86,6 +80,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let the suite say what each database can do."""
+    pluginmanager.add_hookspecs(hooks)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker and watch over the skips."""
     config.addinivalue_line(
@@ -113,7 +112,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     except ServerUnavailable as error:
         pytest.exit(str(error), returncode=_USAGE_ERROR)
     _set_target(config, target)
-    config.pluginmanager.register(Gate(target.row, str(target)), "signalbus_gate")
+    gate = Gate(_row_of(target, config), str(target))
+    config.pluginmanager.register(gate, "signalbus_gate")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -204,7 +204,15 @@ def _find_target(config: pytest.Config, cleanup: ExitStack) -> Target:
 
 def _set_target(config: pytest.Config, target: Target) -> None:
     config.stash[_TARGET] = target
-    config.pluginmanager.register(Requirements(target.row), "signalbus_requirements")
+    requirements = Requirements(_row_of(target, config))
+    config.pluginmanager.register(requirements, "signalbus_requirements")
+
+
+def _row_of(target: Target, config: pytest.Config) -> hooks.Row:
+    row: hooks.Row = config.hook.pytest_signalbus_row(
+        dialect=target.dialect, version=target.version
+    )
+    return row
 
 
 def _create(target: Target, tmp_path_factory: pytest.TempPathFactory, name: str) -> str:
