@@ -23,11 +23,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from broker import Broker, BrokerRefused
-from capabilities import KILL, SESSION_ID
-from conftest import PATIENT_WITHOUT_PAUSES, AppFactory, DBFactory, Pending, Record
-from lost_races import LostRaces
-from models import Account, Note, Pair, Parcel, Sends, SendsMany, Tag, db
+from support.broker import Broker, BrokerRefused
+from support.capabilities import KILL, SESSION_ID
+from support.lost_races import LostRaces
+from support.models import Account, Note, Pair, Parcel, Sends, SendsMany, Tag, db
+from support.signatures import AppFactory, DBFactory, Pending, Record
 from swpt_pythonlib.flask_signalbus import DBSerializationError, SignalBus
 
 
@@ -516,6 +516,7 @@ def test_a_conflict_before_the_send_is_retried_and_sends_once(
 
 
 def test_conflicts_before_the_send_are_retried_a_bounded_number_of_times(
+    app: Flask,
     bus: SignalBus,
     broker: Broker,
     record: Record,
@@ -532,7 +533,7 @@ def test_conflicts_before_the_send_are_retried_a_bounded_number_of_times(
 
     assert broker.calls == []
     assert pending(Parcel) == ["a", "b", "c"]
-    assert lost_races.lost == PATIENT_WITHOUT_PAUSES.attempts
+    assert lost_races.lost == app.config["SIGNALBUS_RETRY_POLICY"].attempts
 
 
 def test_a_sender_may_report_a_conflict(

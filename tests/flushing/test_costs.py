@@ -11,11 +11,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import Connection, create_engine, delete, event, insert, select, text
 
-from broker import Broker
-from capabilities import ANALYZE, BEGINS, ROWS_READ, STATEMENTS_PER_BURST
-from conftest import AppFactory
-from models import Pair, Parcel, Ticket, db
-from processes import Process
+from support.broker import Broker
+from support.capabilities import ANALYZE, BEGINS, ROWS_READ, STATEMENTS_PER_BURST
+from support.models import Pair, Parcel, Ticket, db
+from support.processes import Process
+from support.signatures import AppFactory
 from swpt_pythonlib.flask_signalbus import SignalBus
 
 _BURST = 10

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-import anomalies
-from rivals import TIMEOUT, Rival
+from support import anomalies
+from support.rivals import TIMEOUT, Rival
 from swpt_pythonlib.flask_signalbus._dialects import is_conflict, traits_of
 
 #: How a driver is told not to wait.
@@ -261,7 +261,7 @@ def test_each_database_has_a_default() -> None:
 
 @pytest.mark.requires("embedding")
 def test_the_documentation_shows_the_table() -> None:
-    """A10: run tests/anomalies.py if this fails."""
+    """A10: run tests/support/anomalies.py if this fails."""
     written = anomalies.GENERATED.read_text(encoding="utf-8")
 
     assert written == anomalies.rendered()

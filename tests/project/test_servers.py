@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from fake_programs import fake_postgresql, put_program
 from servers import private
 from servers.errors import ServerUnavailable
 from servers.installations import installed
@@ -16,6 +15,7 @@ from servers.kinds import KINDS, LOOPBACK, recognise
 from servers.provision import provision, provisioned
 from servers.recipes import RECIPES, Recipe
 from servers.resolution import installation_for, server_for
+from support.fake_programs import fake_postgresql, put_program
 
 pytestmark = pytest.mark.requires("embedding")
 

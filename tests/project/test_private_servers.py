@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from fake_programs import fake_postgresql, put_program
 from servers import account, private
 from servers.databases import ask, create_database, drop_databases
 from servers.errors import ServerUnavailable
 from servers.installations import Installation, installed
 from servers.kinds import KINDS, LOOPBACK
 from servers.resolution import checked, installation_for
+from support.fake_programs import fake_postgresql, put_program
 
 pytestmark = pytest.mark.requires("embedding")
 
@@ -143,7 +143,7 @@ def test_a_killed_run_leaves_neither_a_server_nor_a_folder(
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
-        cwd=Path(__file__).parents[1] / "tools",
+        cwd=Path(__file__).parents[2] / "tools",
         stdout=subprocess.PIPE,
         text=True,
     ) as run:

@@ -16,12 +16,12 @@ from flask import Flask, current_app
 from sqlalchemy import Integer, String, create_engine, event, func, insert, select, text
 from sqlalchemy.orm import mapped_column
 
-import models
-from broker import Broker, BrokerRefused, broker
-from capabilities import ANALYZE
-from conftest import AppFactory, DBFactory, Pending, Record
-from models import Note, Pair, Parcel, SendsMany, Ticket, db
-from processes import Process
+from support import models
+from support.broker import Broker, BrokerRefused, broker
+from support.capabilities import ANALYZE
+from support.models import Note, Pair, Parcel, SendsMany, Ticket, db
+from support.processes import Process
+from support.signatures import AppFactory, DBFactory, Pending, Record
 from swpt_pythonlib.flask_signalbus import SignalBus
 
 _TIMEOUT = 30

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "downstream"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "downstream"
 
 HEALTHY = "broker.publish([message])"
 BROKEN = """\

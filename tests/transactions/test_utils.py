@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 import swpt_pythonlib.flask_signalbus as door
-from models import Account, Tag, db
+from support.models import Account, Tag, db
 from swpt_pythonlib.flask_signalbus.utils import (
     DBSerializationError,
     get_db_error_code,

@@ -13,9 +13,9 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import orm
 
-from conftest import AppFactory, DBFactory
-from lost_races import LostRaces
-from models import Account, Tag, db
+from support.lost_races import LostRaces
+from support.models import Account, Tag, db
+from support.signatures import AppFactory, DBFactory
 from swpt_pythonlib.flask_signalbus import (
     AtomicProceduresMixin,
     DBSerializationError,

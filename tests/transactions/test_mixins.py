@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
-from conftest import AppFactory
-from models import Account, Tag, db
-from rivals import TIMEOUT
+from support.models import Account, Tag, db
+from support.rivals import TIMEOUT
+from support.signatures import AppFactory
 from swpt_pythonlib.flask_signalbus import (
     AtomicProceduresMixin,
     DBSerializationError,

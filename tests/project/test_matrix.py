@@ -8,12 +8,13 @@ import pytest
 
 pytestmark = pytest.mark.requires("embedding")
 
-TESTS = Path(__file__).parent
-TOOLS = TESTS.parent / "tools"
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / "tools"
+TABLE = ROOT / "tests" / "support" / "capabilities.py"
 
 #: The real table, but for one row, which lacks one thing.
 CAPABILITIES = f"""
-{(TESTS / "capabilities.py").read_text(encoding="utf-8")}
+{TABLE.read_text(encoding="utf-8")}
 
 MEANINGS = {{"flying": "can fly", "swimming": "can swim"}}
 ROWS = (Row(dialect="sqlite", capabilities=frozenset({{"swimming"}})),)

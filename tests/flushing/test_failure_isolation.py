@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from broker import Broker, BrokerRefused
-from conftest import Pending, Record
-from models import Note, Pair, Parcel, Receipt, Tag, db
+from support.broker import Broker, BrokerRefused
+from support.models import Note, Pair, Parcel, Receipt, Tag, db
+from support.signatures import Pending, Record
 from swpt_pythonlib.flask_signalbus import SignalBus
 
 BURSTS = (1, 3, 10, 100)

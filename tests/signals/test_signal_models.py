@@ -13,10 +13,10 @@ from flask import current_app
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, DeclarativeBaseNoMeta
 
-from broker import Broker, broker
-from capabilities import CREATE_SCHEMA, SUPPRESS_DELETE
-from conftest import AppFactory, DBFactory, Record
-from models import Note, Pair, Parcel, Sends, SendsMany, Ticket, db
+from support.broker import Broker, broker
+from support.capabilities import CREATE_SCHEMA, SUPPRESS_DELETE
+from support.models import Note, Pair, Parcel, Sends, SendsMany, Ticket, db
+from support.signatures import AppFactory, DBFactory, Record
 from swpt_pythonlib.flask_signalbus import (
     AtomicProceduresMixin,
     SignalBus,

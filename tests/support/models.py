@@ -7,7 +7,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from broker import broker
+from support.broker import broker
 from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin, SignalBusMixin
 from swpt_pythonlib.flask_signalbus.atomic import _ModelUtilitiesMixin
 

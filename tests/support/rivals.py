@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from capabilities import SESSION_ID
+from support.capabilities import SESSION_ID
 
 T = TypeVar("T")
 

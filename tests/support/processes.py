@@ -19,11 +19,11 @@ from typing import Any
 
 from flask import Flask
 
-import models
-from models import db
-from sqlite_settings import set_up_sqlite
+from support import models
+from support.models import db
+from support.sqlite_settings import set_up_sqlite
 
-_HERE = Path(__file__).parent
+_TESTS = Path(__file__).parents[1]
 _TIMEOUT = 120
 
 
@@ -32,11 +32,11 @@ class Process:
 
     def __init__(self, name: str, **arguments: Any) -> None:
         self._popen = subprocess.Popen(
-            [sys.executable, __file__, name, json.dumps(arguments)],
+            [sys.executable, "-m", __name__, name, json.dumps(arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=_HERE,
+            cwd=_TESTS,
         )
 
     def result(self) -> Any:

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.rst"
+README = Path(__file__).parents[2] / "README.rst"
 
 
 def blocks(language: str) -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from models import Account, db
-from rivals import TIMEOUT
+from support.models import Account, db
+from support.rivals import TIMEOUT
 from swpt_pythonlib.flask_signalbus import RetryPolicy
 
 PROCESSES = 4

@@ -10,9 +10,9 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import orm
 
-from conftest import AppFactory
-from models import Account, Note, Pair, Tag, db
-from rivals import TIMEOUT, Rival
+from support.models import Account, Note, Pair, Tag, db
+from support.rivals import TIMEOUT, Rival
+from support.signatures import AppFactory
 from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin, SignalBusMixin
 from swpt_pythonlib.flask_signalbus.atomic import _ModelUtilitiesMixin
 

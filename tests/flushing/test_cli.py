@@ -8,9 +8,9 @@ from click.testing import Result
 from flask import Flask, current_app
 from sqlalchemy import insert
 
-from broker import Broker
-from conftest import AppFactory, DBFactory, Pending, Record
-from models import Note, Pair, Parcel, Ticket, db
+from support.broker import Broker
+from support.models import Note, Pair, Parcel, Ticket, db
+from support.signatures import AppFactory, DBFactory, Pending, Record
 from swpt_pythonlib.flask_signalbus import (
     SignalBus,
     get_models_to_flush,

@@ -10,7 +10,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import orm
 
-from models import Account, Tag, db
+from support.models import Account, Tag, db
 from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin, SignalBusMixin
 from swpt_pythonlib.flask_signalbus._engines import RaceSafety
 

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.engine import ExceptionContext
 
-from conftest import AppFactory
-from models import Account, Tag, db
-from rivals import TIMEOUT, Rival
+from support.models import Account, Tag, db
+from support.rivals import TIMEOUT, Rival
+from support.signatures import AppFactory
 from swpt_pythonlib.flask_signalbus import DBSerializationError, RetryPolicy
 from swpt_pythonlib.flask_signalbus.utils import get_db_error_code
 

@@ -1,0 +1,1 @@
+"""What this package knows of each database."""

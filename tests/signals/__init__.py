@@ -1,0 +1,1 @@
+"""What is a signal model, and what can be one."""
