@@ -259,7 +259,7 @@ def test_each_database_has_a_default() -> None:
     assert not any("lost update" in row.happens for row in defaults.values())
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 def test_the_documentation_shows_the_table() -> None:
     """A10: run tests/support/anomalies.py if this fails."""
     written = anomalies.GENERATED.read_text(encoding="utf-8")

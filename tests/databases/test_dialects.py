@@ -19,7 +19,7 @@ from swpt_pythonlib.flask_signalbus._dialects import (
     traits_of,
 )
 
-pytestmark = pytest.mark.requires("embedding")
+pytestmark = pytest.mark.once
 
 
 def driver_error(*args: Any, **attributes: Any) -> Exception:

@@ -262,9 +262,7 @@ def test_a_burst_of_fifty_thousand_works(
     "count",
     [
         pytest.param(200_000, id="200 000"),
-        pytest.param(
-            1_000_000, id="1 000 000", marks=pytest.mark.requires("embedding")
-        ),
+        pytest.param(1_000_000, id="1 000 000", marks=pytest.mark.once),
     ],
 )
 def test_memory_is_that_of_one_burst(count: int, app: Flask, tables: str) -> None:

@@ -792,7 +792,7 @@ def test_an_engine_that_shares_a_pool_hides_no_writes(make_app: AppFactory) -> N
         refuse_to_flush(db.signalbus, "uncommitted changes")
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 def test_every_engine_is_watched_however_many_there_were() -> None:
     """F7, A13: also one that lies where a former one was, whose dialect lives on."""
     dialects = []

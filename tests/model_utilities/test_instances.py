@@ -224,7 +224,7 @@ def outcome_of(extension: type[SQLAlchemy], base: Any) -> dict[str, Any] | str:
     return facts_of(item_class(id=1, name="a"))
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 @pytest.mark.parametrize("make_base", BASES)
 def test_models_are_what_they_are_without_the_mixin(
     make_base: Callable[[], Any],
@@ -237,7 +237,7 @@ def test_models_are_what_they_are_without_the_mixin(
     assert with_mixin == without
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 @pytest.mark.parametrize("extension", [BothMixins, MixinsReversed])
 @pytest.mark.parametrize("make_base", BASES)
 def test_models_of_every_base_have_the_utilities(

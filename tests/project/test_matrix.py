@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.requires("embedding")
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tools"
@@ -34,6 +34,11 @@ def test_swim():
     pass
 """
 
+TEST_TO_RUN_ONCE = """
+@pytest.mark.once
+def test_dream():
+    raise AssertionError("Another row dreams.")
+"""
 
 STRANGERS = {
     "in a test": "def test_it(): pytest.skip('not today')",
@@ -75,14 +80,15 @@ def complaints_about_skips(result: pytest.RunResult) -> list[str]:
 def test_a_skip_in_the_table_is_counted_with_its_reason(
     suite: pytest.Pytester, workers: str
 ) -> None:
-    result = run(suite, REQUIRING_TESTS, "-n", workers)
+    result = run(suite, REQUIRING_TESTS + TEST_TO_RUN_ONCE, "-n", workers)
 
-    result.assert_outcomes(passed=1, skipped=1)
+    result.assert_outcomes(passed=1, skipped=2)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.re_match_lines(
         [
             r"=+ signalbus: sqlite [\d.]+, SQLAlchemy [\w.]+, private files =+",
-            r"1 passed, 0 failed, 1 skipped",
+            r"1 passed, 0 failed, 2 skipped",
+            r"  1 skipped: needs no database; it is run once, with another one",
             r"  1 skipped: sqlite lacks flying",
         ]
     )

@@ -24,7 +24,7 @@ from servers.kinds import KINDS, LOOPBACK
 from servers.resolution import checked, installation_for
 from support.fake_programs import fake_postgresql, put_program
 
-pytestmark = pytest.mark.requires("embedding")
+pytestmark = pytest.mark.once
 
 POSTGRESQL = KINDS["postgresql"]
 

@@ -17,7 +17,7 @@ from servers.recipes import RECIPES, Recipe
 from servers.resolution import installation_for, server_for
 from support.fake_programs import fake_postgresql, put_program
 
-pytestmark = pytest.mark.requires("embedding")
+pytestmark = pytest.mark.once
 
 POSTGRESQL = KINDS["postgresql"]
 

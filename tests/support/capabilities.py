@@ -1,7 +1,8 @@
 """What each database of the matrix can do: the one table of expected differences.
 
 A test asks for what it needs, ``@pytest.mark.requires("row_locks")``, and never for
-a database by name. The run is red when a test is skipped for any other reason, and
+a database by name. What needs no database at all is marked ``@pytest.mark.once``, and
+runs in one row only. The run is red when a test is skipped for any other reason, and
 when a capability that a row lacks made no test skip.
 """
 
@@ -19,7 +20,6 @@ MEANINGS = {
     "vacuum": "deleted rows take up space until a command removes them",
     "partitions": "rows of one table can lie at the same place of different tables",
     "suppressed_deletes": "a trigger can leave a row undeleted, without an error",
-    "embedding": "it needs no server; its row tests what no database has a part in",
     "in_memory": "a database can live in the memory of its process",
     "journal_modes": "a transaction can be logged ahead of the database, or behind",
     "deadlocks": "transactions can wait for each other until one is told to give up",
@@ -37,6 +37,8 @@ class Row:
     since: tuple[int, ...] = ()
     capabilities: frozenset[str]
     levels: tuple[str, ...] = _EVERY_LEVEL
+    #: Whether the tests that need no database are run here.
+    runs_once: bool = False
 
     @property
     def missing(self) -> frozenset[str]:
@@ -59,7 +61,6 @@ ROWS = (
         dialect="sqlite",
         capabilities=frozenset(
             {
-                "embedding",
                 "in_memory",
                 "suppressed_deletes",
                 "journal_modes",
@@ -69,6 +70,7 @@ ROWS = (
             }
         ),
         levels=(),
+        runs_once=True,
     ),
     Row(
         dialect="postgresql",

@@ -37,7 +37,7 @@ class Stop(BaseException):
 # Combinations.
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 @pytest.mark.parametrize(
     "mixins",
     [
@@ -52,14 +52,14 @@ def test_a_mixin_comes_before_the_class_that_it_extends(mixins: Any) -> None:
         type("Wrong", (SQLAlchemy, *mixins), {})
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 def test_a_mixin_may_not_come_partly_behind() -> None:
     """A12: each of them would have to come before."""
     with pytest.raises(TypeError, match="'AtomicProceduresMixin' before 'SQLAlchemy'"):
         type("Wrong", (SignalBusMixin, SQLAlchemy, AtomicProceduresMixin), {})
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 @pytest.mark.parametrize("mixin", [SignalBusMixin, AtomicProceduresMixin])
 def test_a_mixin_alone_is_no_database(mixin: Any) -> None:
     """A12: it needs something to extend."""
@@ -67,7 +67,7 @@ def test_a_mixin_alone_is_no_database(mixin: Any) -> None:
         mixin()
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 def test_a_mixin_can_be_extended_before_it_is_used() -> None:
     """A12: by classes that are still no database."""
 
@@ -111,7 +111,7 @@ def test_the_mixins_work_in_either_order(
     assert callable(Letter.get_instance)
 
 
-@pytest.mark.requires("embedding")
+@pytest.mark.once
 def test_arguments_are_passed_on_to_the_database() -> None:
     """A12: also an application, and a metadata."""
     app = Flask("arguments")

@@ -4,7 +4,7 @@ import pytest
 
 from swpt_pythonlib.flask_signalbus import RetryPolicy
 
-pytestmark = pytest.mark.requires("embedding")
+pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from servers.hooks import Row
 
 #: How a worker's report tells the controller what the database lacked.
 _LACKED = "signalbus_lacked"
+#: How it tells that a test is run once, with another database.
+_ELSEWHERE = "signalbus_elsewhere"
 
 #: Options that leave tests out on purpose.
 _SELECTIONS = (
@@ -24,14 +26,23 @@ _SELECTIONS = (
 
 
 class Requirements:
-    """Skips the tests that require what a row of the matrix lacks."""
+    """Skips the tests that are not for a row of the matrix."""
 
     def __init__(self, row: Row) -> None:
         self._row = row
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Skip a test, and say what for, if the row lacks what it requires."""
+        """Skip a test, and say why, if it is not for this row."""
+        self._skip_if_run_elsewhere(item)
+        self._skip_if_row_lacks_what_it_requires(item)
+
+    def _skip_if_run_elsewhere(self, item: pytest.Item) -> None:
+        if item.get_closest_marker("once") and not self._row.runs_once:
+            item.user_properties.append((_ELSEWHERE, True))
+            pytest.skip("needs no database; it is run once, with another one")
+
+    def _skip_if_row_lacks_what_it_requires(self, item: pytest.Item) -> None:
         required = [
             name for marker in item.iter_markers("requires") for name in marker.args
         ]
@@ -119,10 +130,11 @@ class Gate:
     ) -> None:
         lacked = {str(value) for name, value in properties if name == _LACKED}
         reason = _reason_of(report)
+        is_run_elsewhere = any(name == _ELSEWHERE for name, _ in properties)
         self._outcomes["skipped"] += 1
         self._reasons[reason] += 1
         self._lacked |= lacked
-        if not lacked:
+        if not (lacked or is_run_elsewhere):
             self._strangers.append(f"{report.nodeid} ({reason})")
 
 

@@ -17,6 +17,10 @@ class Row(Protocol):
         """What the database can do."""
 
     @property
+    def runs_once(self) -> bool:
+        """Whether the tests that need no database are run here."""
+
+    @property
     def missing(self) -> frozenset[str]:
         """Everything else that a test may require."""
 

@@ -86,7 +86,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker and watch over the skips."""
+    """Declare the markers and watch over the skips."""
+    config.addinivalue_line(
+        "markers", "once: the test needs no database, so one row of the matrix runs it"
+    )
     config.addinivalue_line(
         "markers",
         "requires(*capabilities): skip the test where the database lacks one of them",
