@@ -3,6 +3,7 @@
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -46,6 +47,11 @@ class SendsMany(Sends):
     @classmethod
     def send_signalbus_messages(cls, objs: Any) -> None:
         broker().take(objs)
+
+
+def text_column() -> sa.Column[str]:
+    """Return the column that each signal has."""
+    return sa.Column("text", sa.String(40), nullable=False)
 
 
 class Note(Sends, Model):

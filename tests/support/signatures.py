@@ -5,6 +5,8 @@ from typing import Any
 
 from flask import Flask
 
+from support.models import Account
+
 #: Makes an application with the sample models.
 AppFactory = Callable[..., Flask]
 #: Makes a database with an application of its own.
@@ -13,3 +15,7 @@ DBFactory = Callable[..., Any]
 Record = Callable[..., list[Any]]
 #: Reads the texts of the pending signals.
 Pending = Callable[..., list[str]]
+#: Reads the committed accounts and their values.
+Stored = Callable[[], dict[int, int]]
+#: Commits an account.
+AddAccount = Callable[..., Account]

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
+from support.extensions import BothMixins, MixinsReversed
 from support.models import Account, Tag, db
+from support.races import Stop
 from support.rivals import TIMEOUT
 from support.signatures import AppFactory
 from swpt_pythonlib.flask_signalbus import (
@@ -20,19 +22,6 @@ from swpt_pythonlib.flask_signalbus import (
     SignalBus,
     SignalBusMixin,
 )
-
-
-class OneOrder(SignalBusMixin, AtomicProceduresMixin, SQLAlchemy):
-    pass
-
-
-class OtherOrder(AtomicProceduresMixin, SignalBusMixin, SQLAlchemy):
-    pass
-
-
-class Stop(BaseException):
-    """An error that is no 'Exception'."""
-
 
 # Combinations.
 
@@ -80,9 +69,9 @@ def test_a_mixin_can_be_extended_before_it_is_used() -> None:
     assert callable(Database().atomic)
 
 
-@pytest.mark.parametrize("extension", [OneOrder, OtherOrder])
+@pytest.mark.parametrize("extension", [BothMixins, MixinsReversed])
 def test_the_mixins_work_in_either_order(
-    extension: type[OneOrder | OtherOrder], tables: str
+    extension: type[BothMixins | MixinsReversed], tables: str
 ) -> None:
     """A12: a signal is recorded in a block, and sent."""
     sent: list[Any] = []
@@ -118,7 +107,7 @@ def test_arguments_are_passed_on_to_the_database() -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     metadata = sa.MetaData()
 
-    database = OneOrder(app, metadata=metadata, session_options={"autoflush": False})
+    database = BothMixins(app, metadata=metadata, session_options={"autoflush": False})
 
     with app.app_context():
         assert database.metadata is metadata

@@ -10,15 +10,12 @@ from flask import Flask
 
 import swpt_pythonlib.flask_signalbus as door
 from support.models import Account, Tag, db
+from support.races import OutOfOrder
 from swpt_pythonlib.flask_signalbus.utils import (
     DBSerializationError,
     get_db_error_code,
     retry_on_deadlock,
 )
-
-
-class OutOfOrder(Exception):
-    """An error of the application."""
 
 
 class Race:
