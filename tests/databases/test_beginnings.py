@@ -11,6 +11,7 @@ from sqlalchemy import orm
 from support.engines import engines_of
 from support.extensions import AtomicSQLAlchemy
 from support.models import Account, Tag, db
+from support.own_models import OwnModel, model_of
 
 
 def test_a_read_opens_a_transaction(app: Flask, tables: str) -> None:
@@ -152,9 +153,9 @@ def test_databases_in_memory_work(url: str) -> None:
     database = AtomicSQLAlchemy(
         model_class=Base, engine_options={"poolclass": sa.StaticPool}
     )
-    parent: Any = database.Model
 
-    class Item(parent):  # type: ignore[misc]
+    @model_of(database)
+    class Item(OwnModel):
         id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
 
     app = Flask("memory")

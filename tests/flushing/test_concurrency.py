@@ -20,6 +20,7 @@ from support import models
 from support.broker import Broker, BrokerRefused, broker
 from support.capabilities import ANALYZE
 from support.models import Note, Pair, Parcel, SendsMany, Ticket, db
+from support.own_models import OwnModel, model_of
 from support.processes import Process
 from support.signatures import AppFactory, DBFactory, Pending, Record
 from swpt_pythonlib.flask_signalbus import SignalBus
@@ -214,7 +215,8 @@ def test_flushers_do_not_meet_in_the_index_of_another_column(
     """F3: also if it seems cheaper to scan."""
     own_db = make_db()
 
-    class Scan(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Scan(SendsMany, OwnModel):
         signalbus_burst_count = burst
         id = mapped_column(Integer, primary_key=True)
         text = mapped_column(Integer, index=True, default=1)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from support.broker import Broker, BrokerRefused
 from support.models import Note, Pair, Parcel, Sends, db
+from support.own_models import OwnModel, model_of
 from support.signatures import DBFactory, Pending, Record
 from swpt_pythonlib.flask_signalbus import SignalBus
 
@@ -74,7 +75,8 @@ def test_a_model_of_another_database_is_refused(make_db: DBFactory) -> None:
     """F2, S1: its signals do not lie here."""
     other_db, own_db = make_db(), make_db()
 
-    class Stranger(Sends, other_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(other_db)
+    class Stranger(Sends, OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
 
     with pytest.raises(RuntimeError, match="'Stranger' is not a signal model of this"):

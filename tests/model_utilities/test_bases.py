@@ -11,6 +11,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import orm
 
 from support.extensions import AtomicSQLAlchemy, BothMixins, MixinsReversed
+from support.own_models import OwnModel, model_of
 from swpt_pythonlib.flask_signalbus.atomic import _ModelUtilitiesMixin
 
 
@@ -137,12 +138,14 @@ BASES = [
 ]
 
 
-def model_of(extension: type[SQLAlchemy], base: Any) -> tuple[SQLAlchemy, Any]:
+def database_with_item(
+    extension: type[SQLAlchemy], base: Any
+) -> tuple[SQLAlchemy, Any]:
     """Return a database with one model, made with the given base."""
     database = extension(model_class=base)
-    parent: Any = database.Model
 
-    class Item(parent):  # type: ignore[misc]
+    @model_of(database)
+    class Item(OwnModel):
         __tablename__ = "item"
 
         id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
@@ -165,7 +168,7 @@ def facts_of(item: Any) -> dict[str, Any]:
 def outcome_of(extension: type[SQLAlchemy], base: Any) -> dict[str, Any] | str:
     """Return what becomes of an item, or why there can not be one."""
     try:
-        _, item_class = model_of(extension, base)
+        _, item_class = database_with_item(extension, base)
     except sa.exc.InvalidRequestError as error:
         # SQLAlchemy 2.1 does not let Flask-SQLAlchemy copy a dataclass.
         return type(error).__name__
@@ -195,7 +198,7 @@ def test_models_of_every_base_have_the_utilities(
     """M1, A12: whatever the base that Flask-SQLAlchemy accepts."""
     if isinstance(outcome_of(SQLAlchemy, make_base()), str):
         return
-    database, item_class = model_of(extension, make_base())
+    database, item_class = database_with_item(extension, make_base())
     app = Flask("bases")
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     database.init_app(app)

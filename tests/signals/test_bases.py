@@ -9,6 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, DeclarativeBaseNoMeta
 
 from support.broker import broker
 from support.models import Sends, text_column
+from support.own_models import OwnModel, model_of
 from support.signatures import DBFactory
 from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin, SignalBusMixin
 
@@ -52,7 +53,8 @@ def test_every_declarative_base_will_do(
     """A12: that Flask-SQLAlchemy accepts, with the mixins in any order."""
     own_db = make_db(*mixins, **base)
 
-    class Message(Sends, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Message(Sends, OwnModel):
         __tablename__ = "message"
         id = sa.Column(sa.Integer, primary_key=True)
         text = text_column()

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 
 from support.broker import broker
 from support.models import SendsMany, text_column
+from support.own_models import OwnModel, model_of
 from support.signatures import DBFactory
 from swpt_pythonlib.flask_signalbus._keys import KeyOrder
 
@@ -44,7 +45,8 @@ def test_the_key_need_not_be_the_primary_key_of_the_table(
     """S6: what the mapper takes for a key is unique."""
     own_db = make_db()
 
-    class Keyless(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Keyless(SendsMany, OwnModel):
         signalbus_burst_count = burst
         __table__ = sa.Table(
             "keyless",
@@ -154,7 +156,8 @@ def test_a_bad_signal_is_found_by_any_type_of_key(make_db: DBFactory) -> None:
     """S6, F9: here by a native enumeration."""
     own_db = make_db()
 
-    class Light(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Light(SendsMany, OwnModel):
         signalbus_burst_count = 2
         color: Any = sa.Column(sa.Enum(Color), primary_key=True)
         text = text_column()

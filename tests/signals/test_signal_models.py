@@ -8,6 +8,7 @@ from flask import current_app
 
 from support.broker import Broker, broker
 from support.models import Note, Pair, Parcel, Sends, SendsMany, Ticket, db, text_column
+from support.own_models import OwnModel, model_of
 from support.signatures import AppFactory, DBFactory, Record
 from swpt_pythonlib.flask_signalbus import SignalBus
 
@@ -21,14 +22,16 @@ def test_an_abstract_base_is_no_signal_model(make_db: DBFactory) -> None:
     """S1: only what is mapped can have signals."""
     own_db = make_db()
 
-    class Base(Sends, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Base(Sends, OwnModel):
         __abstract__ = True
         id = sa.Column(sa.Integer, primary_key=True)
 
     class Concrete(Base):
         pass
 
-    class Plain(own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Plain(OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
 
     assert own_db.signalbus.get_signal_models() == [Concrete]
@@ -85,7 +88,8 @@ def test_the_burst_count_is_one_if_not_defined(make_db: DBFactory) -> None:
     """S2: documented."""
     own_db = make_db()
 
-    class Simple(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Simple(SendsMany, OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
         text = text_column()
 
@@ -139,12 +143,14 @@ def test_a_cascade_to_other_signals_is_refused(burst: int, make_db: DBFactory) -
     """F4: they would be deleted, and never sent."""
     own_db = make_db()
 
-    class Question(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Question(SendsMany, OwnModel):
         signalbus_burst_count = burst
         id = sa.Column(sa.Integer, primary_key=True)
         text = text_column()
 
-    class Answer(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Answer(SendsMany, OwnModel):
         question_id = sa.Column(
             sa.Integer, sa.ForeignKey(Question.id, ondelete="CASCADE"), primary_key=True
         )
@@ -167,7 +173,8 @@ def test_joined_table_inheritance_is_refused(make_db: DBFactory) -> None:
     """S1: a signal lies in exactly one table."""
     own_db = make_db()
 
-    class Whole(own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Whole(OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
         kind = sa.Column(sa.String(10))
         __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "whole"}
@@ -184,7 +191,8 @@ def test_an_attribute_that_a_row_hides_is_refused(make_db: DBFactory) -> None:
     """S5: before its value could be mistaken."""
     own_db = make_db()
 
-    class Hidden(Sends, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Hidden(Sends, OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
         _mapping = sa.Column(sa.String(10))
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from support.broker import broker
 from support.capabilities import CREATE_SCHEMA, SUPPRESS_DELETE
 from support.models import Sends, SendsMany, text_column
+from support.own_models import OwnModel, model_of
 from support.signatures import DBFactory
 
 
@@ -15,7 +16,8 @@ def test_columns_go_by_the_names_of_their_attributes(make_db: DBFactory) -> None
     """S5, S6: in the order of the columns."""
     own_db = make_db()
 
-    class Renamed(Sends, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Renamed(Sends, OwnModel):
         __tablename__ = "Select 100 % Renamed"
         key = sa.Column("Primary :key %", sa.Integer, primary_key=True)
         count = sa.Column("order", sa.Integer, default=7)
@@ -38,7 +40,8 @@ def test_a_table_may_lie_in_a_schema(make_db: DBFactory, dialect_name: str) -> N
     url = own_db.engine.url
     schema = "extra" if url.host is None else f"{url.database}_extra"
 
-    class Elsewhere(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Elsewhere(SendsMany, OwnModel):
         __tablename__ = "order :by %"
         __table_args__ = {"schema": schema}
         signalbus_burst_count = 2
@@ -62,7 +65,8 @@ def test_a_schema_may_be_translated(make_db: DBFactory) -> None:
     schema = f"{own_db.engine.url.database}_tenant"
     own_db.engine.update_execution_options(schema_translate_map={"tenant": schema})
 
-    class Translated(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Translated(SendsMany, OwnModel):
         __table_args__ = {"schema": "tenant"}
         signalbus_burst_count = 2
         id = sa.Column(sa.Integer, primary_key=True)
@@ -89,7 +93,8 @@ def test_a_column_may_hold_more_than_its_model_declares(make_db: DBFactory) -> N
         sa.Column("text", sa.String(40)),
     )
 
-    class Narrow(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Narrow(SendsMany, OwnModel):
         signalbus_burst_count = 2
         id = sa.Column(sa.String(3), primary_key=True)
         n = sa.Column(sa.Integer, primary_key=True)
@@ -112,7 +117,8 @@ def test_a_deletion_that_is_suppressed_is_an_error(
     """F3, F9: of that signal, and of no other."""
     own_db = make_db()
 
-    class Kept(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Kept(SendsMany, OwnModel):
         signalbus_burst_count = burst
         id = sa.Column(sa.Integer, primary_key=True)
         text = text_column()
@@ -135,7 +141,8 @@ def test_a_burst_leaves_the_rows_of_other_partitions_alone(make_db: DBFactory) -
     """S6, F3: though they lie at the same places as those it takes."""
     own_db = make_db()
 
-    class Part(SendsMany, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Part(SendsMany, OwnModel):
         __table_args__ = {"postgresql_partition_by": "LIST (a)"}
         signalbus_burst_count = 2
         a = sa.Column(sa.Integer, primary_key=True)
@@ -159,7 +166,8 @@ def test_single_table_inheritance_flushes_the_rows_of_one_class(
     """S6: neither its siblings' nor its subclasses'."""
     own_db = make_db()
 
-    class Event(Sends, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Event(Sends, OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
         kind = sa.Column(sa.String(10), nullable=False)
         text = text_column()
@@ -192,11 +200,13 @@ def test_a_model_with_a_bind_key_is_flushed_in_its_database(
     """S6."""
     own_db = make_db(binds={"other": new_database()})
 
-    class Here(Sends, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Here(Sends, OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
         text = text_column()
 
-    class There(Sends, own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class There(Sends, OwnModel):
         __bind_key__ = "other"
         id = sa.Column(sa.Integer, primary_key=True)
         text = text_column()

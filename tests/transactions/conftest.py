@@ -13,6 +13,7 @@ from sqlalchemy import orm
 from support.arenas import Arena, MakeArena, Provocation, set_journal
 from support.extensions import AtomicSQLAlchemy
 from support.models import Account, db
+from support.own_models import OwnModel, model_of
 from support.rivals import Rival
 from support.signatures import AppFactory, Stored
 
@@ -62,9 +63,9 @@ def shop() -> AtomicSQLAlchemy:
 def order_class(
     shop: AtomicSQLAlchemy, tables: str, request: pytest.FixtureRequest
 ) -> Iterator[Any]:
-    parent: Any = shop.Model
 
-    class PurchaseOrder(parent):  # type: ignore[misc]
+    @model_of(shop)
+    class PurchaseOrder(OwnModel):
         id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
         pieces: orm.Mapped[int]
         state: orm.Mapped[str] = orm.mapped_column(sa.String(9), server_default="new")
@@ -75,9 +76,8 @@ def order_class(
             sa.String(9), server_default="s", deferred=True
         )
 
-    PurchaseOrder.total = orm.column_property(
-        PurchaseOrder.pieces * PurchaseOrder.price
-    )
+    model: Any = PurchaseOrder
+    model.total = orm.column_property(PurchaseOrder.pieces * PurchaseOrder.price)
     app = Flask("shop")
     app.config["SQLALCHEMY_DATABASE_URI"] = tables
     shop.init_app(app)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from support.models import Account, db
+from support.own_models import OwnModel, model_of
 from support.races import OutOfOrder, Race
 from support.signatures import DBFactory, Stored
 from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin
@@ -81,7 +82,7 @@ def test_a_function_keeps_its_name(app: Flask) -> None:
 
     assert block.__name__ == "deposit"
     assert block.__doc__ == "Deposit."
-    assert block.__wrapped__ is deposit  # type: ignore[attr-defined]
+    assert vars(block)["__wrapped__"] is deposit
 
 
 def test_methods_can_be_blocks(app: Flask, stored: Stored) -> None:
@@ -128,7 +129,8 @@ def test_a_block_starts_from_what_is_stored_also_where_commits_expire_nothing(
     """A10: no isolation level would notice a value of an older transaction."""
     own_db = make_db(AtomicProceduresMixin, session_options={"expire_on_commit": False})
 
-    class Counted(own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Counted(OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
         value = sa.Column(sa.Integer, default=0)
 

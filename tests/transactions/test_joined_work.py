@@ -9,6 +9,7 @@ from flask import Flask
 
 from support.lost_races import LostRaces
 from support.models import Account, db
+from support.own_models import OwnModel, model_of
 from support.races import OutOfOrder, Race
 from support.signatures import DBFactory, Stored
 from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin, DBSerializationError
@@ -251,10 +252,12 @@ def test_a_block_in_two_databases_is_not_repeated_if_one_commit_fails(
     """A4: the other one may have been committed."""
     own_db = make_db(AtomicProceduresMixin, binds={"other": new_database()})
 
-    class Here(own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class Here(OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
 
-    class There(own_db.Model):  # type: ignore[misc,name-defined]
+    @model_of(own_db)
+    class There(OwnModel):
         __bind_key__ = "other"
         id = sa.Column(sa.Integer, primary_key=True)
 

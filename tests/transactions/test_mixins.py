@@ -13,6 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from support.extensions import BothMixins, MixinsReversed
 from support.models import Account, Tag, db
+from support.own_models import OwnModel, model_of
 from support.races import Stop
 from support.rivals import TIMEOUT
 from support.signatures import AppFactory
@@ -76,9 +77,9 @@ def test_the_mixins_work_in_either_order(
     """A12: a signal is recorded in a block, and sent."""
     sent: list[Any] = []
     database = extension()
-    parent: Any = database.Model
 
-    class Letter(parent):  # type: ignore[misc]
+    @model_of(database)
+    class Letter(OwnModel):
         id = sa.Column(sa.Integer, primary_key=True)
 
         def send_signalbus_message(self) -> None:

@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import current_app
+from flask import Flask, current_app
 
 from support.arenas import NOTHING, MakeArena, names, write
 from support.capabilities import KILL
@@ -118,7 +119,8 @@ def test_an_error_of_another_session_is_no_conflict_of_the_block(
 ) -> None:
     """A13: what has been rolled back elsewhere is none of its business."""
     arena = make_arena(NOTHING)
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    proxy: Any = current_app
+    app: Flask = proxy._get_current_object()
 
     @db.atomic
     def block() -> None:

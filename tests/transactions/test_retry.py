@@ -1,5 +1,7 @@
 """How patiently a transaction that lost a race is repeated."""
 
+from typing import Any
+
 import pytest
 
 from swpt_pythonlib.flask_signalbus import RetryPolicy
@@ -96,11 +98,11 @@ def test_the_default_policy_repeats_before_it_gives_up(failures: int) -> None:
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(
-    arguments: dict[str, float], message: str
+    arguments: dict[str, Any], message: str
 ) -> None:
     """A8: a mistake is reported where it is made."""
     with pytest.raises(ValueError, match=message):
-        RetryPolicy(**arguments)  # type: ignore[arg-type]
+        RetryPolicy(**arguments)
 
 
 def test_policies_are_values() -> None:
