@@ -1,1 +1,1 @@
-"""What this package knows of each database."""
+"""What differs between databases: errors, isolation, how transactions begin."""

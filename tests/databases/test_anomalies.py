@@ -35,7 +35,7 @@ class Contender:
         self._steps: list[Future[list[Any]]] = []
 
     def take(self, statement: str) -> None:
-        """Take a step that may have to wait, as may those behind it."""
+        """Take a step that may have to wait, as may those after it."""
         self._steps.append(self._rival.start_and_wait(statement))
 
     def read(self, query: str) -> Any:

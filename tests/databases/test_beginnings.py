@@ -145,7 +145,7 @@ def test_connections_of_others_begin_as_they_did(app: Flask, tables: str) -> Non
     "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
 )
 def test_databases_in_memory_work(url: str) -> None:
-    """A10: also across contexts and blocks, which share a connection."""
+    """A10: even across contexts and blocks, which share a connection."""
 
     class Base(orm.DeclarativeBase):
         pass

@@ -11,10 +11,7 @@ from sqlalchemy import insert
 from support.broker import Broker
 from support.models import Note, Pair, Parcel, Ticket, db
 from support.signatures import AppFactory, DBFactory, Pending, Record
-from swpt_pythonlib.flask_signalbus import (
-    SignalBus,
-    get_models_to_flush,
-)
+from swpt_pythonlib.flask_signalbus import SignalBus, get_models_to_flush
 
 LOGGER = "swpt_pythonlib.flask_signalbus"
 

@@ -150,7 +150,7 @@ def test_nothing_is_lost_when_flushers_are_killed(
 def test_recorders_do_not_wait_for_a_slow_broker(
     level: str, make_app: AppFactory, tables: str
 ) -> None:
-    """F15, F5: neither before nor behind the signals that are being sent."""
+    """F15, F5: neither before nor after the signals that are being sent."""
     engine = create_engine(tables, isolation_level=level)
     app = make_app(isolation_level=level)
 
@@ -158,7 +158,7 @@ def test_recorders_do_not_wait_for_a_slow_broker(
         with engine.begin() as connection:
             connection.execute(text("SELECT * FROM parcel WHERE id > 100")).all()
             connection.execute(insert(Parcel).values(id=10, text="before"))
-            connection.execute(insert(Parcel).values(text="behind"))
+            connection.execute(insert(Parcel).values(text="after"))
 
     with app.app_context():
         db.session.add(Parcel(id=20, text="a"))
@@ -181,7 +181,7 @@ def test_a_flusher_passes_over_what_another_one_holds(
     broker: Broker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """F3: and does not wait for it, also when little else is left."""
+    """F3: and does not wait for it, even when little else is left."""
     monkeypatch.setattr(model, "signalbus_burst_count", burst)
     for i in range(10 * burst):
         key: Any = {Pair: {"a": 1, "b": i}, Ticket: {"id": uuid.UUID(int=i)}}
@@ -212,7 +212,7 @@ def test_a_flusher_passes_over_what_another_one_holds(
 def test_flushers_do_not_meet_in_the_index_of_another_column(
     count: int, burst: int, others: list[Any], dialect_name: str, make_db: DBFactory
 ) -> None:
-    """F3: also if it seems cheaper to scan."""
+    """F3: even if it seems cheaper to scan."""
     own_db = make_db()
 
     @model_of(own_db)

@@ -78,7 +78,7 @@ def test_a_conflict_at_the_commit_is_not_repeated_by_the_flush(
     assert pending(Parcel) == ["a", "b", "c"]
 
 
-def test_a_sender_that_always_reports_a_conflict_is_not_called_for_ever(
+def test_a_sender_that_always_reports_a_conflict_is_not_called_forever(
     bus: SignalBus, broker: Broker, record: Record, pending: Pending
 ) -> None:
     """F10, F9: a few times, and then its signal is a bad one."""

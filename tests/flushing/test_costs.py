@@ -169,7 +169,7 @@ def test_what_a_burst_reads_does_not_depend_on_the_backlog(
 def test_what_a_large_burst_reads_does_not_depend_on_the_backlog(
     reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F12, F13: also without any statistics, when it is much of the table."""
+    """F12, F13: even without any statistics, when it is much of the table."""
     monkeypatch.setattr(Parcel, "signalbus_burst_count", 1000)
     reads.burst = 1000
     fill(5000)

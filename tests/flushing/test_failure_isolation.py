@@ -80,7 +80,7 @@ def test_what_the_senders_of_a_failed_burst_wrote_is_rolled_back_with_it(
 
 @pytest.mark.parametrize("burst", BURSTS)
 @pytest.mark.parametrize("bad", [1, 5, 12, 40])
-def test_bad_signals_at_the_head_do_not_stop_those_behind(
+def test_bad_signals_at_the_head_do_not_stop_those_after_them(
     burst: int,
     bad: int,
     bus: SignalBus,
@@ -107,7 +107,7 @@ def test_a_good_signal_among_bad_ones_leaves_sooner_or_later(
     pending: Pending,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """F9: also when neither its neighbours nor the last one are good."""
+    """F9: even when neither its neighbours nor the last one are good."""
     monkeypatch.setattr(Parcel, "signalbus_burst_count", 1)
     record(Parcel, *texts(25))
     broker.refused = lambda text: text != "0012"

@@ -93,7 +93,7 @@ def test_what_a_sender_raises_arrives_though_nothing_can_be_rolled_back(
 def test_a_pass_ends_when_its_connection_is_lost(
     make_app: AppFactory, pending: Pending, tables: str, dialect_name: str
 ) -> None:
-    """F4, F5: also if the sender hides it; a new one would have another level."""
+    """F4, F5: even if the sender hides it; a new one would have another level."""
     app = make_app(isolation_level="AUTOCOMMIT")
     with app.app_context():
         db.session.add_all(Note(text=text) for text in "abcdef")

@@ -95,7 +95,7 @@ def test_a_pass_ends_although_producers_keep_recording(
     assert pending(Note) == ["after a", "after b", "after c", "after d"]
 
 
-def test_each_model_is_logged_once_a_pass_and_no_content_ever(
+def test_each_model_is_logged_once_per_pass_and_no_content_ever(
     bus: SignalBus,
     broker: Broker,
     record: Record,

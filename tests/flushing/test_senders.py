@@ -47,7 +47,7 @@ def test_without_a_bulk_sender_each_signal_is_one_call(
 def test_the_object_is_a_row_that_needs_no_database(
     bus: SignalBus, broker: Broker, record: Record
 ) -> None:
-    """S5: also after the flush."""
+    """S5: even after the flush."""
     record(Note, "hello")
 
     bus.flushmany()
@@ -188,7 +188,7 @@ def test_a_sender_that_ends_the_transaction_is_told_so(
 def test_a_constraint_that_a_sender_violates_fails_its_signal_only(
     bus: SignalBus, broker: Broker, record: Record, pending: Pending
 ) -> None:
-    """F6, F9: also when it is violated behind the sender's back."""
+    """F6, F9: even when it is violated behind the sender's back."""
     db.session.add(Tag(name="b"))
     db.session.commit()
     record(Parcel, *"abc")

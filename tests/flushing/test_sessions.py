@@ -154,7 +154,7 @@ def test_one_pooled_connection_is_enough(make_app: AppFactory) -> None:
 def test_no_transaction_is_open_after_a_flush(
     bus: SignalBus, broker: Broker, record: Record
 ) -> None:
-    """F12, F8: also after a failed one."""
+    """F12, F8: even after a failed one."""
     record(Note, "a")
     broker.go_down()
 
@@ -182,7 +182,7 @@ def test_objects_of_the_session_survive_a_flush(
 
 
 def test_an_engine_that_shares_a_pool_hides_no_writes(make_app: AppFactory) -> None:
-    """F7: also if it is the first one to be used."""
+    """F7: even if it is the first one to be used."""
     app = make_app()
     with app.app_context():
         shared = db.engine.execution_options(logging_token="shared")
@@ -195,7 +195,7 @@ def test_an_engine_that_shares_a_pool_hides_no_writes(make_app: AppFactory) -> N
 
 @pytest.mark.once
 def test_every_engine_is_watched_however_many_there_were() -> None:
-    """F7, A13: also one that lies where a former one was, whose dialect lives on."""
+    """F7, A13: even one that lies where a former one was, whose dialect lives on."""
     dialects = []
     for _ in range(100):
         app = Flask("short-lived")

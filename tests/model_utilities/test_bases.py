@@ -1,4 +1,4 @@
-"""Models of every declarative base have the utilities, and are else what they were."""
+"""Models of every declarative base have the utilities, and stay what they are."""
 
 from collections.abc import Callable
 from typing import Any
@@ -48,7 +48,7 @@ def declarative_without_meta() -> Any:
     return Base
 
 
-def declarative_behind_a_mixin() -> Any:
+def declarative_after_a_mixin() -> Any:
     class Mixin:
         def greet(self) -> str:
             return "hello"
@@ -125,7 +125,7 @@ BASES = [
     plain_class,
     declarative,
     declarative_without_meta,
-    declarative_behind_a_mixin,
+    declarative_after_a_mixin,
     abstract_child_of_a_base,
     base_with_a_registry,
     base_with_an_annotation_map,
@@ -166,7 +166,7 @@ def facts_of(item: Any) -> dict[str, Any]:
 
 
 def outcome_of(extension: type[SQLAlchemy], base: Any) -> dict[str, Any] | str:
-    """Return what becomes of an item, or why there can not be one."""
+    """Return what becomes of an item, or why there cannot be one."""
     try:
         _, item_class = database_with_item(extension, base)
     except sa.exc.InvalidRequestError as error:

@@ -11,7 +11,7 @@ from support.signatures import AddAccount
 
 
 def test_the_key_of_an_instance_is_a_tuple(add_account: AddAccount) -> None:
-    """M2: also when there is one value only."""
+    """M2: even when there is only one value."""
     account = add_account(id=7)
 
     assert Account.get_pk_values(account) == (7,)

@@ -19,7 +19,7 @@ from swpt_pythonlib.flask_signalbus._keys import KeyOrder
 
 
 def test_a_key_may_have_any_name(make_db: DBFactory) -> None:
-    """S6: also one that the library uses itself."""
+    """S6: even one that the library uses itself."""
     own_db = make_db()
     names = ("place", "limit", "last_0", "only_0", "ctid_")
     columns = {

@@ -21,7 +21,7 @@ MEANINGS = {
     "partitions": "rows of one table can lie at the same place of different tables",
     "suppressed_deletes": "a trigger can leave a row undeleted, without an error",
     "in_memory": "a database can live in the memory of its process",
-    "journal_modes": "a transaction can be logged ahead of the database, or behind",
+    "journal_modes": "its journal can be chosen, such as a log that is written ahead",
     "deadlocks": "transactions can wait for each other until one is told to give up",
     "stale_writes_fail": "it can refuse to overwrite what hasn't been seen",
     "commit_conflicts": "COMMIT itself can find that a race has been lost",
@@ -42,7 +42,7 @@ class Row:
 
     @property
     def missing(self) -> frozenset[str]:
-        """The capabilities that this row has not."""
+        """The capabilities that this row lacks."""
         return frozenset(MEANINGS) - self.capabilities
 
 

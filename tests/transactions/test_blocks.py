@@ -86,7 +86,7 @@ def test_a_function_keeps_its_name(app: Flask) -> None:
 
 
 def test_methods_can_be_blocks(app: Flask, stored: Stored) -> None:
-    """A1: also the ones of a class."""
+    """A1: even those of a class."""
 
     class Bank:
         @db.atomic
@@ -123,7 +123,7 @@ def test_a_block_can_be_executed_on_the_spot(app: Flask, stored: Stored) -> None
     assert stored() == {1: 5}
 
 
-def test_a_block_starts_from_what_is_stored_also_where_commits_expire_nothing(
+def test_a_block_starts_from_what_is_stored_even_where_commits_expire_nothing(
     make_db: DBFactory,
 ) -> None:
     """A10: no isolation level would notice a value of an older transaction."""
@@ -180,7 +180,7 @@ def generator() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("func", [coroutine, generator])
-def test_a_function_whose_body_runs_later_can_not_be_atomic(func: Any) -> None:
+def test_a_function_whose_body_runs_later_cannot_be_atomic(func: Any) -> None:
     """A1: it would run when the block has ended."""
     with pytest.raises(TypeError, match=func.__name__):
         db.atomic(func)

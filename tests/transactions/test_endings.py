@@ -69,7 +69,7 @@ def test_a_block_in_which_there_was_a_rollback_is_executed_again(
 
 
 def test_a_block_ends_with_one_commit(app: Flask, ends: Counter[str]) -> None:
-    """A7: also one that has done nothing."""
+    """A7: even one that has done nothing."""
     db.execute_atomic(lambda: None)
 
     assert ends == {"commit": 1}

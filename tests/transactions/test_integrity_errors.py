@@ -187,7 +187,7 @@ def test_a_collision_that_a_savepoint_has_contained_is_none() -> None:
 
 @pytest.mark.usefixtures("parent_and_child")
 def test_an_error_of_the_application_passes_through() -> None:
-    """A9: also after a collision that a savepoint has contained."""
+    """A9: even after a collision that a savepoint has contained."""
 
     @db.atomic
     def block() -> None:

@@ -1,4 +1,4 @@
-"""Nothing leaks out of a block: into a session, a pool, a thread, or a child process."""
+"""Nothing leaks out of a block: into a session, a pool, a thread or a child."""
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor

@@ -29,7 +29,7 @@ def test_pauses_grow_until_attempts_run_out(failures: int, bound: float | None) 
 
 
 def test_pauses_are_drawn_at_random_from_all_of_their_range() -> None:
-    """A8: contenders that met once shall not meet again."""
+    """A8: contenders that met once should not meet again."""
     policy = RetryPolicy(attempts=3, first_pause=1.0, longest_pause=1.0)
 
     pauses = [policy.pause_after(2) or 0.0 for _ in range(200)]

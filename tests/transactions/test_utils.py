@@ -1,4 +1,4 @@
-"""The names that code in the wild imports."""
+"""The names kept for code that was written for flask-signalbus 0.5."""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """As whom a server runs, and what dies with whom.
 
 Database servers refuse to run as root, so they drop to an account without any
-rights. They must also never outlive the program that started them.
+rights. They must never outlive the program that started them.
 """
 
 import ctypes

@@ -47,7 +47,7 @@ def running(
 ) -> Iterator[sa.URL]:
     """Run a private server; yield the URL under which it may do everything.
 
-    :param keep: Leave the server and its folder there, also afterwards.
+    :param keep: Leave the server and its folder there when the run has ended.
     :raises ServerUnavailable: If the server doesn't come up.
     """
     _sweep()
