@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Touched when .venv has what pyproject.toml asks for.
 READY := $(VENV)/.ready
-SERVERS := PYTHONPATH=tests $(BIN)/python -m servers
+SERVERS := PYTHONPATH=tools $(BIN)/python -m servers
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo provision test lint typing docs bench clean
@@ -45,7 +45,7 @@ docs: $(READY)  ## Build the documentation and run its examples.
 
 bench: $(READY) provision  ## Measure how fast signals are flushed (15 minutes; BENCH=--quick: 3).
 	$(BIN)/python -m pip install --quiet --group bench
-	PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
+	PYTHONPATH=tools $(BIN)/python -m benchmarks $(BENCH)
 
 clean:  ## Remove what was built; fetched servers stay.
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,6 +1,6 @@
 """Fixtures: an application with the sample models, on the database of the run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,20 +9,22 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import create_engine, select
 
-from broker import Broker
-from lost_races import LostRaces
-from models import db
-from sqlite_settings import set_up_sqlite
+from support.broker import Broker
+from support.capabilities import Row, row_of
+from support.lost_races import LostRaces
+from support.models import db
+from support.signatures import AppFactory, DBFactory, Pending, Record
+from support.sqlite_settings import set_up_sqlite
 from swpt_pythonlib.flask_signalbus import RetryPolicy, SignalBus, SignalBusMixin
 
 pytest_plugins = ["servers.plugin", "pytester"]
 
 PATIENT_WITHOUT_PAUSES = RetryPolicy(attempts=8, first_pause=0.0)
 
-AppFactory = Callable[..., Flask]
-DBFactory = Callable[..., Any]
-Record = Callable[..., list[Any]]
-Pending = Callable[..., list[str]]
+
+def pytest_signalbus_row(dialect: str, version: str) -> Row:
+    """Tell the plugin what the database of the run can do."""
+    return row_of(dialect, version)
 
 
 @pytest.fixture(scope="session")

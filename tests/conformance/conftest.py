@@ -8,8 +8,8 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 
-from capabilities import LEVELS
 from conformance.applications import make_app
+from support.capabilities import LEVELS
 from swpt_pythonlib.flask_signalbus.testing import RecordingBroker
 
 Start = Callable[[SQLAlchemy], Flask]

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
-from capabilities import LEVELS
 from conformance.zoo import BASES, KEYS, Animal, Database, animals, elsewhere, siblings
+from support.capabilities import LEVELS
 from swpt_pythonlib.flask_signalbus.testing import (
     RecordingBroker,
     all_checks,

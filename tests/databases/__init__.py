@@ -1,0 +1,1 @@
+"""What differs between databases: errors, isolation, how transactions begin."""

@@ -1,0 +1,1 @@
+"""What a flush does: alone, beside others, and by the command line."""

@@ -1,0 +1,264 @@
+"""The ``flask signalbus`` commands: what they print, log, and exit with."""
+
+import logging
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask, current_app
+from sqlalchemy import insert
+
+from support.broker import Broker
+from support.models import Note, Pair, Parcel, Ticket, db
+from support.signatures import AppFactory, DBFactory, Pending, Record
+from swpt_pythonlib.flask_signalbus import SignalBus, get_models_to_flush
+
+LOGGER = "swpt_pythonlib.flask_signalbus"
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, LOGGER)
+    return caplog
+
+
+@pytest.fixture
+def run(app: Flask) -> Any:
+    """Return what runs a command in a process-like way."""
+
+    def run(*args: str) -> Result:
+        return app.test_cli_runner().invoke(args=["signalbus", *args])
+
+    return run
+
+
+def messages(log: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
+    return [
+        r.getMessage()
+        for r in log.records
+        if r.levelno >= level and not r.getMessage().startswith("Flushing ")
+    ]
+
+
+def test_help_names_the_commands(run: Any) -> None:
+    """C1: documented."""
+    result = run("--help")
+
+    assert result.exit_code == 0
+    assert {"flushmany", "signals", "pending"} <= set(result.output.split())
+
+
+def test_flushmany_sends_everything_that_is_pending(
+    run: Any, broker: Broker, record: Record, log: pytest.LogCaptureFixture
+) -> None:
+    """C1: documented; it logs what it does, and prints nothing."""
+    record(Note, "a", "b")
+    record(Parcel, "c")
+
+    result = run("flushmany")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert sorted(broker.sent) == ["a", "b", "c"]
+    assert messages(log) == [
+        "Started flushing Note, Pair, Parcel, Ticket.",
+        "3 signals have been successfully processed.",
+    ]
+
+
+def test_flushmany_sends_the_named_types_only(
+    run: Any, broker: Broker, record: Record, log: pytest.LogCaptureFixture
+) -> None:
+    """C1, C3: documented; an unknown name is a warning."""
+    record(Note, "a")
+    record(Parcel, "b")
+
+    result = run("flushmany", "Odrer", "Parcel")
+
+    assert result.exit_code == 0
+    assert broker.sent == ["b"]
+    assert messages(log, logging.WARNING) == [
+        'A signal with name "Odrer" does not exist.'
+    ]
+
+
+def test_nothing_is_flushed_for_an_unknown_name(
+    run: Any, broker: Broker, record: Record, pending: Pending
+) -> None:
+    """C1: above all not everything."""
+    record(Note, "a")
+
+    result = run("flushmany", "Odrer")
+
+    assert result.exit_code == 0
+    assert broker.calls == []
+    assert pending(Note) == ["a"]
+
+
+def test_an_error_is_logged_with_its_traceback_and_is_exit_status_1(
+    run: Any, broker: Broker, record: Record, log: pytest.LogCaptureFixture
+) -> None:
+    """C1."""
+    record(Note, "a")
+    broker.go_down()
+
+    result = run("flushmany")
+
+    (caught,) = [r for r in log.records if r.getMessage().startswith("Caught")]
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert caught.getMessage() == "Caught error while sending pending signals."
+    assert caught.exc_info
+
+
+class EnoughError(Exception):
+    """The test has seen enough."""
+
+
+def test_repeat_flushes_again_and_again(
+    run: Any, record: Record, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1: in the given rhythm, and goes on after an error."""
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 6:
+            raise EnoughError
+        if len(pauses) == 1:
+            record(Note, "b")
+            broker.go_down()
+        if len(pauses) == 5:
+            broker.recover()
+
+    monkeypatch.setattr("time.sleep", sleep)
+    record(Note, "a")
+
+    result = run("flushmany", "--repeat", "2.5")
+
+    assert isinstance(result.exception, EnoughError)
+    assert broker.sent == ["a", "b"]
+    assert all(0 <= pause <= 2.5 for pause in pauses)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf"])
+def test_repeat_takes_a_positive_number_of_seconds(run: Any, seconds: str) -> None:
+    """C1: anything else is a usage error."""
+    result = run("flushmany", "-r", seconds)
+
+    assert result.exit_code == 2
+    assert "--repeat" in result.output
+
+
+def test_signals_prints_one_name_a_line(run: Any) -> None:
+    """C2."""
+    assert run("signals").stdout == "Note\nPair\nParcel\nTicket\n"
+
+
+def test_check_finds_no_mistake_in_a_good_model(run: Any) -> None:
+    """C1: the static checks of the conformance kit."""
+    result = run("check", "Note")
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("signal models: 1 models, ")
+
+
+def test_check_names_the_mistake_and_is_exit_status_1(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1, S2: before the flush would."""
+    monkeypatch.setattr(Note, "signalbus_burst_count", "5")
+
+    result = run("check")
+
+    assert result.exit_code == 1
+    assert "check_burst_count_is_positive_int" in result.stdout
+    assert "Note" in result.stdout
+
+
+@pytest.mark.parametrize("names", [["Odrer"], ["Odrer", "Note"]])
+def test_check_of_an_unknown_name_is_exit_status_1(run: Any, names: list[str]) -> None:
+    """C1: in a pipeline, nobody reads a warning."""
+    result = run("check", *names)
+
+    checked = 1 if "Note" in names else 0
+    assert result.exit_code == 1
+    assert f"signal models: {checked} models, " in result.stdout
+
+
+def test_that_there_are_no_signal_models_is_a_warning(
+    make_db: DBFactory, log: pytest.LogCaptureFixture
+) -> None:
+    """C1: most likely, their modules have not been imported."""
+    make_db()
+    run = current_app.test_cli_runner().invoke
+
+    checked = run(args=["signalbus", "check"])
+    flushed = run(args=["signalbus", "flushmany"])
+
+    warning = "There are no signal models; import their modules first."
+    assert (checked.exit_code, flushed.exit_code) == (1, 0)
+    assert checked.stdout == "signal models: 0 models, 0 checks\n"
+    assert messages(log, logging.WARNING) == [warning, warning]
+
+
+def test_pending_prints_the_counts_in_ascending_order(run: Any) -> None:
+    """C2: those that are not zero, and their sum."""
+    db.session.execute(insert(Note), [{"text": "x"}] * 12)
+    db.session.execute(insert(Parcel), [{"text": "x"}] * 3)
+    db.session.commit()
+
+    result = run("pending")
+
+    assert result.stdout.splitlines() == [
+        ' 3 of type "Parcel"',
+        '12 of type "Note"',
+        "-------------------------",
+        "Total pending: 15",
+    ]
+
+
+def test_pending_prints_a_total_of_zero(run: Any) -> None:
+    """C2."""
+    assert run("pending").stdout == "-------------------------\nTotal pending: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "models"),
+    [
+        ([], [Note, Pair, Parcel, Ticket]),
+        (["Parcel", "Note", "Parcel"], [Note, Parcel]),
+        (iter(["Pair"]), [Pair]),
+        ({"Odrer"}, []),
+    ],
+)
+def test_get_models_to_flush_takes_any_iterable_of_names(
+    bus: SignalBus, names: Any, models: list[Any]
+) -> None:
+    """C3: empty means all."""
+    assert get_models_to_flush(bus, names) == models
+
+
+def test_the_bus_is_found_on_the_database_and_on_the_app(app: Flask) -> None:
+    """C4."""
+    assert app.extensions["signalbus"] is db.signalbus
+
+
+def test_a_second_bus_on_one_app_is_an_error(app: Flask) -> None:
+    """C4."""
+    with pytest.raises(RuntimeError, match="has a signal bus already"):
+        SignalBus(db).init_app(app)
+
+    assert app.extensions["signalbus"] is db.signalbus
+
+
+def test_a_bus_without_its_database_is_an_error() -> None:
+    """C4: the order matters."""
+    with pytest.raises(RuntimeError, match=r"'db.init_app\(app\)' first"):
+        SignalBus(db).init_app(Flask("bare"))
+
+
+def test_a_bus_that_is_not_attached_to_the_app_does_not_flush(
+    make_app: AppFactory,
+) -> None:
+    """C4: it would not notice uncommitted changes."""
+    with make_app().app_context(), pytest.raises(RuntimeError, match="'init_app'"):
+        SignalBus(db).flushmany()

@@ -1,0 +1,291 @@
+"""What a burst costs: statements, rows that are read, and memory."""
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import Connection, create_engine, delete, event, insert, select, text
+
+from support.broker import Broker
+from support.capabilities import ANALYZE, BEGINS, ROWS_READ, STATEMENTS_PER_BURST
+from support.models import Pair, Parcel, Ticket, db
+from support.processes import Process
+from support.signatures import AppFactory
+from swpt_pythonlib.flask_signalbus import SignalBus
+
+_BURST = 10
+# More than the forty pages up to which an optimizer may rather read all of a table.
+_MANY = 8000
+
+
+def no_key(number: int) -> dict[str, Any]:
+    return {}
+
+
+KEYS: dict[Any, Callable[[int], dict[str, Any]]] = {
+    # One value leads all of the keys.
+    Pair: lambda number: {"a": 1, "b": number},
+    Ticket: lambda number: {"id": uuid.uuid5(uuid.NAMESPACE_OID, str(number))},
+}
+
+
+def record_many(model: Any, count: int) -> None:
+    """Record signals in bulk."""
+    rows = [{"text": f"{i:040}", **KEYS.get(model, no_key)(i)} for i in range(count)]
+    for i in range(0, count, 1000):
+        db.session.execute(insert(model), rows[i : i + 1000])
+    db.session.commit()
+
+
+class Statements:
+    """Counts what an engine sends to its database."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.commits = 0
+
+    def note_statement(self, *_: Any) -> None:
+        self.count += 1
+
+    def note_commit(self, connection: Connection) -> None:
+        self.commits += 1
+
+
+@pytest.fixture
+def statements(app: Flask) -> Iterator[Statements]:
+    counter = Statements()
+    event.listen(db.engine, "before_cursor_execute", counter.note_statement)
+    event.listen(db.engine, "commit", counter.note_commit)
+    yield counter
+    event.remove(db.engine, "before_cursor_execute", counter.note_statement)
+    event.remove(db.engine, "commit", counter.note_commit)
+
+
+@pytest.mark.parametrize("model", [Parcel, Pair])
+def test_a_burst_takes_as_few_statements_as_possible(
+    model: Any, dialect_name: str, bus: SignalBus, statements: Statements
+) -> None:
+    """F3, F12: and one commit; the table says how many."""
+
+    def cost_of(bursts: int) -> tuple[int, int]:
+        record_many(model, 3 * bursts)
+        before = statements.count, statements.commits
+        bus.flushmany([model])
+        return statements.count - before[0], statements.commits - before[1]
+
+    (few, few_commits), (many, many_commits) = cost_of(4), cost_of(9)
+
+    assert many - few == 5 * STATEMENTS_PER_BURST[dialect_name]
+    assert many_commits - few_commits == 5
+
+
+def test_an_empty_table_costs_one_statement(
+    bus: SignalBus, statements: Statements, dialect_name: str
+) -> None:
+    """F12: idle workers poll many of them."""
+    bus.flushmany([Parcel])
+
+    assert statements.count == 1 + BEGINS[dialect_name]
+
+
+class Reads:
+    """Tells how many rows each burst has read, or instructions it took."""
+
+    def __init__(self, dialect: str) -> None:
+        self._query = ROWS_READ.get(dialect)
+        self._instructions = 0
+        self._samples: list[int] = []
+        #: How many signals are sent at once, or as many one by one.
+        self.burst = _BURST
+
+    def count_instructions(self, driver_connection: Any, _: object) -> None:
+        """Have the driver of SQLite call us every so many instructions."""
+        if isinstance(driver_connection, sqlite3.Connection):
+            driver_connection.set_progress_handler(self._note_instructions, 10)
+
+    def sample(self, _: object) -> None:
+        """Note what has been read so far."""
+        value = self._instructions
+        if self._query:
+            value = int(db.session.execute(text(self._query)).scalar_one())
+        self._samples.append(value)
+
+    def per_burst(self) -> float:
+        """Return the median, and forget the samples."""
+        samples, self._samples = self._samples, []
+        # PostgreSQL starts from zero again whenever it has reported its counts.
+        return median(b - a for a, b in pairwise(samples) if b > a)
+
+    def _note_instructions(self) -> int:
+        self._instructions += 10
+        return 0
+
+
+@pytest.fixture
+def reads(make_app: AppFactory, dialect_name: str) -> Iterator[Reads]:
+    """Return the measure; the test runs in the context of an application."""
+    app = make_app()
+    with app.app_context():
+        measure = Reads(dialect_name)
+        event.listen(db.engine, "connect", measure.count_instructions)
+        taken: list[str] = []
+
+        def sample_once_a_burst(text: str) -> None:
+            taken.append(text)
+            if len(taken) % measure.burst == 1:
+                measure.sample(text)
+
+        app.extensions["broker"].meanwhile = sample_once_a_burst
+        yield measure
+
+
+@pytest.fixture(autouse=True)
+def bursts_of_ten(monkeypatch: pytest.MonkeyPatch, request: Any) -> None:
+    if "reads" in request.fixturenames:
+        for model in (Parcel, Pair, Ticket):
+            monkeypatch.setattr(model, "signalbus_burst_count", _BURST)
+
+
+@pytest.mark.parametrize("model", [Parcel, Pair, Ticket])
+def test_what_a_burst_reads_does_not_depend_on_the_backlog(
+    model: Any, reads: Reads
+) -> None:
+    """F12, F13: with statistics of an empty table, if any."""
+    record_many(model, 300)
+    db.signalbus.flushmany([model])
+    with_a_small_backlog = reads.per_burst()
+    record_many(model, _MANY)
+
+    db.signalbus.flushmany([model])
+
+    assert reads.per_burst() < 2 * with_a_small_backlog
+
+
+def test_what_a_large_burst_reads_does_not_depend_on_the_backlog(
+    reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F12, F13: even without any statistics, when it is much of the table."""
+    monkeypatch.setattr(Parcel, "signalbus_burst_count", 1000)
+    reads.burst = 1000
+    fill(5000)
+    db.signalbus.flushmany([Parcel])
+    with_a_small_backlog = reads.per_burst()
+    fill(40_000)
+
+    db.signalbus.flushmany([Parcel])
+
+    assert reads.per_burst() < 2 * with_a_small_backlog
+
+
+@pytest.mark.requires("vacuum")
+@pytest.mark.parametrize("burst", [10, 1000])
+@pytest.mark.parametrize("model", [Parcel, Pair, Ticket])
+def test_what_a_burst_reads_does_not_depend_on_statistics(
+    model: Any, burst: int, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F12, F13: even if these are of an hour in which nearly nothing was pending."""
+    monkeypatch.setattr(model, "signalbus_burst_count", burst)
+    reads.burst = burst
+    record_many(model, 3 * _MANY)
+    db.session.execute(delete(model))
+    record_many(model, 3)
+    analyze(model)
+    db.session.execute(delete(model))
+    record_many(model, _MANY)
+
+    db.signalbus.flushmany([model])
+
+    assert reads.per_burst() <= 2 * burst
+
+
+def analyze(model: Any) -> None:
+    with db.engine.connect() as connection:
+        statement = ANALYZE[connection.dialect.name].format(model.__tablename__)
+        connection.execute(text(statement))
+        connection.commit()
+
+
+def test_what_a_burst_reads_does_not_depend_on_dead_rows(
+    reads: Reads, tables: str
+) -> None:
+    """F12: that a snapshot which is open elsewhere keeps alive."""
+    record_many(Parcel, 300)
+    db.signalbus.flushmany([Parcel])
+    without_dead_rows = reads.per_burst()
+    record_many(Parcel, _MANY)
+    engine = create_engine(tables)
+
+    with engine.connect() as reader:
+        reader.execute(text("SELECT COUNT(*) FROM account")).all()
+        db.signalbus.flushmany([Parcel])
+    engine.dispose()
+
+    assert reads.per_burst() < 2 * without_dead_rows
+
+
+def test_a_worker_that_idled_on_an_empty_table_keeps_no_plan_for_it(
+    reads: Reads,
+) -> None:
+    """F13: drivers that prepare repeated statements would."""
+    record_many(Parcel, 300)
+    db.signalbus.flushmany([Parcel])
+    with_a_fresh_plan = reads.per_burst()
+    for _ in range(20):
+        record_many(Parcel, 2 * _BURST + 1)
+        db.signalbus.flushmany([Parcel])
+    reads.per_burst()
+    record_many(Parcel, _MANY)
+
+    db.signalbus.flushmany([Parcel])
+
+    assert reads.per_burst() < 2 * with_a_fresh_plan
+
+
+@pytest.mark.parametrize("model", [Parcel, Pair])
+def test_a_burst_of_fifty_thousand_works(
+    model: Any, bus: SignalBus, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F14: it is one transaction, and one call of the sender."""
+    monkeypatch.setattr(model, "signalbus_burst_count", 50_000)
+    record_many(model, 50_001)
+
+    assert bus.flushmany([model]) == 50_001
+    assert [len(call) for call in broker.calls] == [50_000, 1]
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(200_000, id="200 000"),
+        pytest.param(1_000_000, id="1 000 000", marks=pytest.mark.once),
+    ],
+)
+def test_memory_is_that_of_one_burst(count: int, app: Flask, tables: str) -> None:
+    """F12: however many signals are pending; the growth in bytes."""
+    peaks = []
+    for backlog in (50_000, count):
+        fill(backlog)
+        flush = Process("flush_once", url=tables, model="Parcel", burst=1000)
+        sent, peak = flush.result()
+        assert sent == backlog
+        peaks.append(peak)
+
+    assert peaks[1] - peaks[0] < 16 * 1024 * 1024
+
+
+def fill(count: int) -> None:
+    """Record signals by having the database double them."""
+    table: Any = Parcel.__table__
+    record_many(Parcel, 1000)
+    recorded = 1000
+    while recorded < count:
+        more = min(recorded, count - recorded)
+        copies = select(table.c.text).limit(more)
+        db.session.execute(insert(table).from_select(["text"], copies))
+        db.session.commit()
+        recorded += more

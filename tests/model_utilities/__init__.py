@@ -1,0 +1,1 @@
+"""The class methods that every model has."""

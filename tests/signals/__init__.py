@@ -1,0 +1,1 @@
+"""What is a signal model, and in which ways it can be defined."""

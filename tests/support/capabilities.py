@@ -1,0 +1,161 @@
+"""What each database of the matrix can do: the one table of expected differences.
+
+A test asks for what it needs, ``@pytest.mark.requires("row_locks")``, and never for
+a database by name. What needs no database at all is marked ``@pytest.mark.once``, and
+runs in one row only. The run is red when a test is skipped for any other reason, and
+when a capability that a row lacks made no test skip.
+"""
+
+import re
+from dataclasses import dataclass
+
+_EVERY_LEVEL = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+
+#: Each name that a test may require, and what it stands for.
+MEANINGS = {
+    "skip_locked": "a statement can pass over rows that another one has locked",
+    "row_locks": "a statement can lock the rows it reads",
+    "concurrent_writers": "a writer doesn't stop the writers of other rows",
+    "isolation_levels": "transactions can be told how isolated they are",
+    "vacuum": "deleted rows take up space until a command removes them",
+    "partitions": "rows of one table can lie at the same place of different tables",
+    "suppressed_deletes": "a trigger can leave a row undeleted, without an error",
+    "in_memory": "a database can live in the memory of its process",
+    "journal_modes": "its journal can be chosen, such as a log that is written ahead",
+    "deadlocks": "transactions can wait for each other until one is told to give up",
+    "stale_writes_fail": "it can refuse to overwrite what hasn't been seen",
+    "commit_conflicts": "COMMIT itself can find that a race has been lost",
+    "lock_timeouts": "who has waited too long for a lock is told to try again",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of the matrix: a database, from one of its versions on."""
+
+    dialect: str
+    since: tuple[int, ...] = ()
+    capabilities: frozenset[str]
+    levels: tuple[str, ...] = _EVERY_LEVEL
+    #: Whether the tests that need no database are run here.
+    runs_once: bool = False
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The capabilities that this row lacks."""
+        return frozenset(MEANINGS) - self.capabilities
+
+
+_SERVER = {
+    "skip_locked",
+    "row_locks",
+    "concurrent_writers",
+    "isolation_levels",
+    "deadlocks",
+}
+_MYSQL = {*_SERVER, "lock_timeouts"}
+_MARIADB = {*_MYSQL, "stale_writes_fail"}
+
+ROWS = (
+    Row(
+        dialect="sqlite",
+        capabilities=frozenset(
+            {
+                "in_memory",
+                "suppressed_deletes",
+                "journal_modes",
+                "stale_writes_fail",
+                "commit_conflicts",
+                "lock_timeouts",
+            }
+        ),
+        levels=(),
+        runs_once=True,
+    ),
+    Row(
+        dialect="postgresql",
+        capabilities=frozenset(
+            {
+                *_SERVER,
+                "stale_writes_fail",
+                "commit_conflicts",
+                "vacuum",
+                "partitions",
+                "suppressed_deletes",
+            }
+        ),
+    ),
+    Row(dialect="mysql", capabilities=frozenset(_MYSQL)),
+    Row(dialect="mariadb", capabilities=frozenset(_MARIADB)),
+)
+
+#: The isolation levels of each database, which don't depend on its version.
+LEVELS = {row.dialect: row.levels for row in ROWS}
+
+#: How many statements of ours begin a transaction, where the driver is not to.
+BEGINS = {"sqlite": 1, "postgresql": 0, "mysql": 0, "mariadb": 0}
+#: How many statements begin the transaction of a burst, claim, and delete.
+STATEMENTS_PER_BURST = {"sqlite": 2, "postgresql": 1, "mysql": 2, "mariadb": 2}
+
+_HANDLER_READS = (
+    "SELECT SUM(variable_value) FROM {}.session_status"
+    " WHERE variable_name LIKE 'Handler_read%'"
+)
+#: What tells how many rows a connection has read lately. The driver of SQLite counts
+#: instructions instead.
+ROWS_READ = {
+    "postgresql": (
+        "SELECT SUM(COALESCE(seq_tup_read, 0) + COALESCE(idx_tup_fetch, 0))"
+        " FROM pg_stat_xact_user_tables"
+    ),
+    "mysql": _HANDLER_READS.format("performance_schema"),
+    "mariadb": _HANDLER_READS.format("information_schema"),
+}
+
+#: What has the optimizer learn about a table.
+ANALYZE = {
+    "postgresql": "ANALYZE {}",
+    "mysql": "ANALYZE TABLE {}",
+    "mariadb": "ANALYZE TABLE {}",
+}
+
+#: How a schema comes into being; on SQLite for as long as its connection lives.
+CREATE_SCHEMA = {
+    "sqlite": "ATTACH ':memory:' AS {}",
+    "postgresql": "CREATE SCHEMA {}",
+    "mysql": "CREATE SCHEMA {}",
+    "mariadb": "CREATE SCHEMA {}",
+}
+
+#: What suppresses the deletion of the second row of a table.
+SUPPRESS_DELETE = {
+    "sqlite": [
+        "CREATE TRIGGER keep BEFORE DELETE ON kept WHEN old.id = 2"
+        " BEGIN SELECT RAISE(IGNORE); END",
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN IF old.id = 2 THEN RETURN NULL; END IF; RETURN old; END'",
+        "CREATE TRIGGER keep BEFORE DELETE ON kept"
+        " FOR EACH ROW EXECUTE FUNCTION keep()",
+    ],
+}
+
+#: How a connection learns its number, and how another one ends it.
+SESSION_ID = {
+    "postgresql": "SELECT pg_backend_pid()",
+    "mysql": "SELECT connection_id()",
+    "mariadb": "SELECT connection_id()",
+}
+KILL = {
+    "postgresql": "SELECT pg_terminate_backend({}, 5000)",
+    "mysql": "KILL {}",
+    "mariadb": "KILL {}",
+}
+
+
+def row_of(dialect: str, version: str) -> Row:
+    """Return the row of a database of a version, as ``"10.11.19"``."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version))
+    rows = [row for row in ROWS if row.dialect == dialect and row.since <= numbers]
+    return max(rows, key=lambda row: row.since)

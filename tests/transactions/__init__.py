@@ -1,0 +1,1 @@
+"""Atomic blocks, and what makes them start over."""

@@ -1,0 +1,65 @@
+"""The command line, ``python -m servers``, with ``tools`` on the path."""
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from servers import mysqlclient
+from servers.errors import ServerUnavailable
+from servers.kinds import KINDS, kind_named
+from servers.resolution import installation_for, server_for
+
+
+def main() -> int:
+    """Run the command of the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="servers", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    fetching = commands.add_parser("provision", help="fetch what isn't installed")
+    fetching.add_argument(
+        "kinds", nargs="*", default=["postgresql", "mysql", "mariadb"]
+    )
+    fetching.set_defaults(run=lambda options: _provision(options.kinds))
+    checking = commands.add_parser("check-mysqlclient", help="can it be built here?")
+    checking.set_defaults(run=lambda options: _check_mysqlclient())
+    building = commands.add_parser("install-mysqlclient", help="build that driver")
+    building.set_defaults(run=lambda options: mysqlclient.install(os.environ, _say))
+    starting = commands.add_parser("start", help="run a private server until Ctrl-C")
+    starting.add_argument("kind", choices=KINDS)
+    starting.set_defaults(run=lambda options: _start(options.kind))
+    options = parser.parse_args()
+    try:
+        options.run(options)
+    except ServerUnavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _provision(names: list[str]) -> None:
+    for name in names:
+        installation = installation_for(kind_named(name), os.environ, _say)
+        program = next(iter(installation.programs.values()))
+        _say(f"{name}: {installation.version} in {program.parent}")
+
+
+def _check_mysqlclient() -> None:
+    reason = mysqlclient.obstacle()
+    if reason is not None:
+        raise ServerUnavailable(reason)
+
+
+def _start(name: str) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), server_for(name, os.environ, _say) as server:
+        _say(server.url.render_as_string(hide_password=False))
+        signal.pause()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
