@@ -15,7 +15,7 @@ from benchmarks.targets import verdicts
 from benchmarks.workers import ROOT, Worker, program, working
 
 BUILD = ROOT / "build"
-PUBLISHED = ROOT / "docs" / "benchmarks"
+PUBLISHED = ROOT / "docs" / "_generated" / "benchmarks"
 # SQLAlchemy 1.4 knows no psycopg 3.
 UNKNOWN_TO_PREDECESSOR = {"postgresql+psycopg"}
 
@@ -30,10 +30,12 @@ def main() -> int:
     results = Results.load(saved)
     reached = list(verdicts(results))
     text = tables.document(results, reached)
-    (options.output / "results.inc").write_text(text)
+    (options.output / "results.rst").write_text(text)
     plots.draw(results, options.output)
     print(text)
-    return 0 if all(verdict.is_met for verdict in reached) else 1
+    # A target that was missed is news only for whoever has measured.
+    is_good = options.redraw or all(verdict.is_met for verdict in reached)
+    return 0 if is_good else 1
 
 
 def _arguments() -> argparse.Namespace:

@@ -34,7 +34,8 @@ def document(results: Results, verdicts: Iterable[Verdict]) -> str:
         _titled("Targets", target_table(verdicts)),
         _titled("Machine and versions", machine_table(results)),
     ]
-    return "\n".join(parts)
+    notice = ".. Written by 'make generated'; don't edit.\n"
+    return "\n".join([notice, *parts])
 
 
 def burst_table(results: Results) -> str:
