@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks``, run in the folder of the project."""
+"""The command line: ``python -m benchmarks``, run in the project's folder."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ from benchmarks.workers import ROOT, Worker, program, working
 
 BUILD = ROOT / "build"
 PUBLISHED = ROOT / "docs" / "_generated" / "benchmarks"
-# SQLAlchemy 1.4 knows no psycopg 3.
+# SQLAlchemy 1.4 does not support psycopg 3.
 UNKNOWN_TO_PREDECESSOR = {"postgresql+psycopg"}
 
 
@@ -47,7 +47,7 @@ def _arguments() -> argparse.Namespace:
         "--url",
         action="append",
         default=[],
-        help="an empty database of a server that is not to be started",
+        help="an empty database on a server that is already running",
     )
     parser.add_argument(
         "--only",
@@ -97,7 +97,7 @@ def _measure_driver(
         _note_versions(contestants, versions)
         yield from experiments.bursts(bench, contestants)
 
-    # What follows is a question of the database, whatever the driver.
+    # What follows depends on the database, not on the driver.
     if bench.driver == bench.outbox.backend.drivers[0]:
         with working([programs["signalbus"]] * max(FLUSHERS)) as workers:
             yield from experiments.flushers(bench, workers)
