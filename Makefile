@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 SERVERS := PYTHONPATH=tools $(BIN)/python -m servers
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo provision test lint typing docs bench clean
+.PHONY: help venv demo provision test lint typing docs generated bench clean
 
 help:  ## Show this text.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,12 @@ typing: $(READY)  ## Check the types.
 
 docs: $(READY)  ## Build the documentation and run its examples.
 	$(BIN)/tox run -e docs
+
+generated: $(READY)  ## Write docs/_generated anew, from the code and the last measurements.
+	$(BIN)/python tests/anomalies.py
+	PYTHONPATH=tests $(BIN)/python -m conformance.reference
+	$(BIN)/python -m pip install --quiet --group bench
+	PYTHONPATH=tests $(BIN)/python -m benchmarks --redraw > /dev/null
 
 bench: $(READY) provision  ## Measure how fast signals are flushed (15 minutes; BENCH=--quick: 3).
 	$(BIN)/python -m pip install --quiet --group bench

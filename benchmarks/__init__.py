@@ -1,1 +1,1 @@
-"""The speed of flushing, beside the bare drivers and flask-signalbus 0.5.20."""
+"""The speed of flushing, compared with bare drivers and flask-signalbus 0.5.20."""

@@ -1,4 +1,4 @@
-"""Where the signals lie: the databases, and how their tables are filled."""
+"""Where the signals are stored: the databases, and how their tables are filled."""
 
 import re
 import tempfile
@@ -23,7 +23,7 @@ class Backend:
 
     :param drivers: The drivers to measure, the first one first.
     :param insertion: The statement that records ``:count`` signals.
-    :param setup: What allows a session to count that far.
+    :param setup: The statement that lets a session count that far.
     :param empty: The statement that empties the table.
     :param version: The query for the version.
     :param has_one_writer: Whether flushers wait for each other.
@@ -118,7 +118,7 @@ class Outbox:
         return url.render_as_string(hide_password=False)
 
     def fill(self, count: int) -> None:
-        """Leave this many signals in the table, as if they were just recorded."""
+        """Put this many signals into the table, and remove all others."""
         insertion = self.backend.insertion.format(
             table=TABLE, signal=f"n, '{_TEXT}', '{_MOMENT}'"
         )
@@ -134,7 +134,7 @@ class Outbox:
 
 @contextmanager
 def outbox(backend: Backend, url: str | None = None) -> Iterator[Outbox]:
-    """Yield the table in a private server, or at a URL that was given."""
+    """Yield the table in a private server, or at the given URL."""
     with _server(backend, url) as server:
         outbox = Outbox(backend, server)
         try:

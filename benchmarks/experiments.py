@@ -1,7 +1,7 @@
 """What is measured: bursts, flushers at the same time, and backlogs.
 
-Whatever is compared runs in turn, round after round, because a machine is never
-equally fast for long.
+What is compared takes turns, round after round, because the speed of a machine is
+never constant for long.
 """
 
 import time
@@ -26,12 +26,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """What one thing achieved in each round.
+    """How fast one contestant was in each round.
 
     :param experiment: ``bursts``, ``flushers`` or ``backlogs``.
     :param size: Signals in a burst, flushers at the same time, or signals pending.
     :param rates: Signals per second.
-    :param cpu: Microseconds of its processor time for one signal.
+    :param cpu: Microseconds of processor time per signal.
     """
 
     experiment: str
@@ -57,7 +57,7 @@ class Bench:
     say: Say
 
     def flush(self, worker: Worker, burst: int, count: int) -> Run:
-        """Have a contestant flush as many signals as are recorded first."""
+        """Record this many signals, and have a contestant flush them."""
         self.outbox.fill(count)
         run = worker.flush(burst)
         if run.sent != count:
@@ -75,7 +75,7 @@ class Bench:
         )
 
     def in_turn(self, what: str, things: Sequence[T]) -> Iterator[T]:
-        """Yield all things in each round, each round beginning with another one."""
+        """Yield all things in each round, starting each round with a different one."""
         for i in range(self.scale.rounds):
             self.say(f"{self.driver}: {what}, round {i + 1} of {self.scale.rounds}")
             first = i % len(things)
@@ -83,7 +83,7 @@ class Bench:
             yield from things[:first]
 
     def count_for(self, worker: Worker, burst: int, seconds: float) -> int:
-        """Return how many signals a contestant sends in a time, about."""
+        """Return about how many signals a contestant sends in that many seconds."""
         count = 2 * burst
         for part in (0.05, 0.3, 1.0):
             rate = self.flush(worker, burst, count).rate
@@ -108,7 +108,7 @@ def bursts(bench: Bench, contestants: Mapping[str, Worker]) -> Iterator[Series]:
 
 
 def flushers(bench: Bench, workers: Sequence[Worker]) -> Iterator[Series]:
-    """Measure several flushers of ours at the same time, with a slow sender."""
+    """Measure several of our flushers at the same time, with a slow sender."""
     count = round(2 * bench.scale.seconds / FLUSHER_PAUSE) * FLUSHER_BURST
     series = {
         number: bench.series("flushers", "signalbus", number) for number in FLUSHERS
@@ -124,11 +124,11 @@ def flushers(bench: Bench, workers: Sequence[Worker]) -> Iterator[Series]:
 
 
 def backlogs(bench: Bench, worker: Worker) -> Iterator[Series]:
-    """Measure how fast smaller and larger backlogs of ours are drained."""
+    """Measure how fast we drain smaller and larger backlogs."""
     sizes = bench.scale.backlogs
     series = {size: bench.series("backlogs", "signalbus", size) for size in sizes}
     for size in bench.in_turn("backlogs", sizes):
-        # Small ones take so short a time that one alone would tell little.
+        # A small one takes so little time that a single run would say little.
         times = max(1, 10 * sizes[0] // size)
         runs = [bench.flush(worker, BACKLOG_BURST, size) for _ in range(times)]
         series[size].add(_sum(runs))

@@ -1,4 +1,4 @@
-"""What the measurements were made on."""
+"""The machine that the measurements were made on."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def facts() -> dict[str, str]:
-    """Return what says how fast a machine is, and nothing that says whose it is."""
+    """Return what tells how fast the machine is, and nothing that tells whose it is."""
     return {
         "Processor": _processor(),
         "Cores": str(os.cpu_count()),

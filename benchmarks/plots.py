@@ -1,4 +1,4 @@
-"""The results as pictures."""
+"""The results as plots."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from benchmarks.results import Results, driver_name, ratio
 from benchmarks.scale import BURSTS, FLUSHERS
 
-# Colours that everybody can tell apart (Okabe and Ito); marks, for those in grey.
+# Colours that everybody can tell apart (Okabe and Ito), and markers for grey prints.
 _CONTESTANTS: dict[str, dict[str, Any]] = {
     "bare": {"label": "bare driver", "color": "#7f7f7f", "marker": "o"},
     "signalbus": {"label": "this library", "color": "#0072b2", "marker": "s"},
@@ -45,7 +45,7 @@ _STYLE: Any = {
 
 
 def draw(results: Results, folder: Path) -> None:
-    """Write the pictures into a folder."""
+    """Write the plots into a folder."""
     with mpl.rc_context(_STYLE):
         _draw_bursts(results, folder / "bursts.svg")
         _draw_growth(results, "flushers", folder / "flushers.svg")
@@ -113,6 +113,6 @@ def _figure(
         ncols=columns, figsize=size, layout="constrained", sharey=True, squeeze=False
     )
     yield figure, panels[0]
-    # A page may be dark; the picture is not.
+    # A page may be dark; the plot is not.
     figure.savefig(path, metadata={"Date": None}, facecolor="white")
     plt.close(figure)

@@ -14,10 +14,10 @@ from benchmarks.experiments import Series
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """All series of one run, with what they were made on.
+    """All series of one run, and what they were measured on.
 
-    :param machine: Facts of the machine, by their names.
-    :param versions: Versions of programs, by their names.
+    :param machine: Facts about the machine, by name.
+    :param versions: Versions of programs, by name.
     """
 
     machine: dict[str, str]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 BURSTS = (1, 10, 100, 1000)
 
-#: How many flushers run at once, and what each does: small bursts, slowly sent.
+#: How many flushers run at the same time, and how: small bursts, sent slowly.
 FLUSHERS = (1, 2, 4)
 FLUSHER_BURST = 10
 FLUSHER_PAUSE = 0.002
 
-#: Large bursts, so that a large backlog is drained while one can wait.
+#: Large bursts, so that a large backlog is drained in reasonable time.
 BACKLOG_BURST = 1000
 
 
@@ -18,7 +18,7 @@ class Scale:
     """How long a measurement takes.
 
     :param rounds: How often everything is repeated, in turn.
-    :param seconds: About how long one run takes.
+    :param seconds: Roughly how long one run takes.
     :param backlogs: How many signals are pending, the fewest first.
     """
 

@@ -18,13 +18,13 @@ TITLES = {
     "predecessor": "0.5.20",
     "atomic": "with atomic procedures",
 }
-#: Whom this library is compared with, by the ratio of their rates.
+#: What this library is compared with, by the ratio of the rates.
 COMPARED = ("by hand", "bare", "predecessor")
 _NOTHING = "\N{EN DASH}"
 
 
 def document(results: Results, verdicts: Iterable[Verdict]) -> str:
-    """Return everything that is to be read, as a part of a page."""
+    """Return all of the tables, as a part of a page."""
     parts = [
         _titled("Signals per second, by the size of a burst", burst_table(results)),
         _titled(
@@ -34,7 +34,8 @@ def document(results: Results, verdicts: Iterable[Verdict]) -> str:
         _titled("Targets", target_table(verdicts)),
         _titled("Machine and versions", machine_table(results)),
     ]
-    return "\n".join(parts)
+    notice = ".. Written by 'make generated'; don't edit.\n"
+    return "\n".join([notice, *parts])
 
 
 def burst_table(results: Results) -> str:
@@ -117,7 +118,7 @@ def _rate(series: Series | None) -> str:
 
 
 def _rounded(rate: float) -> int:
-    """Leave no more digits than can be repeated."""
+    """Keep only the digits that are reproducible."""
     return int(float(f"{rate:.3g}"))
 
 

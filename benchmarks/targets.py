@@ -11,7 +11,7 @@ _BARE_AT_LEAST = {1: 0.75, 10: 0.8, 100: 0.8, 1000: 0.8}
 _PREDECESSOR_AT_LEAST = {"PostgreSQL": 3.0}
 _TWO_FLUSHERS_AT_LEAST = 1.8
 _LARGE_BACKLOG_AT_LEAST = 0.9
-# Its flushers wait for each other; more of them are not meant to be faster.
+# Flushers wait for each other here; more of them are not expected to be faster.
 _HAS_ONE_WRITER = {"SQLite"}
 
 

@@ -28,7 +28,7 @@ class Run:
 
 
 class Worker:
-    """A contestant in a process of its own, connected to one database."""
+    """A contestant in its own process, connected to one database."""
 
     def __init__(self, program: Sequence[str]) -> None:
         self._process = subprocess.Popen(
@@ -42,14 +42,14 @@ class Worker:
         self.versions: dict[str, str] = self._read()["versions"]
 
     def order(self, burst: int, pause: float = 0.0) -> None:
-        """Have everything flushed that is pending."""
+        """Ask for everything that is pending to be flushed."""
         assert self._process.stdin is not None
         order = {"burst": burst, "pause": pause}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
 
     def result(self) -> Run:
-        """Wait until it is done."""
+        """Wait until the flush is done."""
         return Run(**self._read())
 
     def flush(self, burst: int) -> Run:

@@ -1,1 +1,1 @@
-"""The programs that are compared; each runs in a process of its own."""
+"""The programs that are compared; each runs in its own process."""

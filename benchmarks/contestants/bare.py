@@ -1,6 +1,6 @@
 """A loop written by hand on the bare driver: the same claims, deletes and commits.
 
-It is what flushing costs without a library: no retries, no checks, no session.
+It shows what flushing costs without a library: no retries, no checks, no session.
 """
 
 import datetime
@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 from benchmarks.contestants.protocol import TABLE, serve
 
 Row = tuple[Any, ...]
-#: Claims and deletes the first rows behind a key (or from the first on), up to
-#: another; returns them in order.
+#: Claims and deletes the first rows after one key (or from the start), up to and
+#: including another; returns them in order.
 Claim = Callable[[Any, int | None, int, int], list[Row]]
 
 NEWEST = f"SELECT id FROM {TABLE} ORDER BY id DESC LIMIT 1"
@@ -51,7 +51,7 @@ MYSQL_DELETE_ONE = f"DELETE FROM {TABLE} WHERE id = %s"
 
 
 class Statement:
-    """A claim, with and without a key to start behind."""
+    """A claim, with and without a key to start after."""
 
     def __init__(self, template: str, condition: str) -> None:
         self._first = template.format(table=TABLE, after="")
@@ -70,7 +70,7 @@ def claim_on_sqlite() -> Claim:
 
     def claim(cursor: Any, after: int | None, last: int, size: int) -> list[Row]:
         rows = statement.execute(cursor, after, last, size).fetchall()
-        # The driver leaves a timestamp as text; the sender is to get a timestamp.
+        # The driver returns a timestamp as text; the sender must get a timestamp.
         parse = datetime.datetime.fromisoformat
         return sorted((key, text, parse(moment)) for key, text, moment in rows)
 
@@ -153,7 +153,7 @@ def connect_psycopg2(url: str) -> Any:
 def connect_psycopg(url: str) -> Any:
     import psycopg
 
-    # The library does not let statements be prepared either.
+    # The library does not prepare statements either.
     return psycopg.connect(_without_driver(url), prepare_threshold=None)
 
 

@@ -1,6 +1,6 @@
 """A loop written by hand on SQLAlchemy: the same statements on a joined session.
 
-It is what the session costs that a sender may use: no retries, no checks, no events.
+It shows what a session for the sender costs: no retries, no checks, no events.
 """
 
 import datetime

@@ -1,6 +1,6 @@
 """flask-signalbus 0.5.20, the same application on its documented interface.
 
-It runs in an environment of its own, with SQLAlchemy 1.4.
+It runs in its own environment, with SQLAlchemy 1.4.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """What a contestant says: a line of JSON for each line that it reads.
 
-All contestants import this, in whatever environment they run.
+All contestants import this, whichever environment they run in.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any
 #: Each contestant finds its signals here.
 TABLE = "bench_signal"
 
-#: Sends what is pending, in bursts of a size, and returns how many that were; each
-#: call of the bulk sender takes a pause.
+#: Sends what is pending, in bursts of the given size, and returns how many signals it
+#: sent; each call of the bulk sender pauses for that many seconds.
 Flush = Callable[[int, float], int]
 
 

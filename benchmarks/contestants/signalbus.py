@@ -1,4 +1,4 @@
-"""This library, in an application that has nothing but a signal model."""
+"""This library, in an application that has only a signal model."""
 
 import datetime
 import sys

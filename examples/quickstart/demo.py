@@ -1,7 +1,7 @@
 """Walk through the example: run its commands, and show what each one prints.
 
-Every run starts from an empty ``instance/`` folder. A command that does not end
-as the story expects stops the walk with a message and exit status 1.
+Every run starts with an empty ``instance/`` folder. A command that does not end
+as expected stops the demo with a message and exit status 1.
 """
 
 import os

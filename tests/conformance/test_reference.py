@@ -4,5 +4,5 @@ from conformance.reference import PAGE, page
 
 
 def test_the_documentation_lists_every_check() -> None:
-    """If not, run ``python -m conformance.reference`` in the folder of the tests."""
+    """If not, run ``make generated``."""
     assert PAGE.read_text(encoding="utf-8") == page()

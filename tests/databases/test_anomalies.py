@@ -261,7 +261,7 @@ def test_each_database_has_a_default() -> None:
 
 @pytest.mark.once
 def test_the_documentation_shows_the_table() -> None:
-    """A10: run tests/support/anomalies.py if this fails."""
+    """A10: run ``make generated`` if this fails."""
     written = anomalies.GENERATED.read_text(encoding="utf-8")
 
     assert written == anomalies.rendered()

@@ -32,7 +32,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 
 @pytest.fixture
 def shop_broker(monkeypatch: pytest.MonkeyPatch) -> RecordingBroker:
-    """Put a broker fake where the shop publishes; it fails as the real one does."""
+    """Put a broker fake where the shop publishes; it fails as the real broker does."""
     fake = RecordingBroker(error=broker.BrokerError)
     monkeypatch.setattr(broker, "publish", fake.accept_many)
     return fake

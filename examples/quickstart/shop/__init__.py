@@ -1,4 +1,4 @@
-"""A small shop: orders, and the signals that tell the rest of the world about them."""
+"""A small shop: orders, and the signals that tell others about them."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stands in for a message broker: what it accepts is appended to a file."""
+"""A stand-in for a message broker: what it accepts is appended to a file."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ class BrokerRefused(Exception):
 
 
 def publish(messages: Sequence[str]) -> None:
-    """Append the messages to ``outbox.log``, in one go."""
+    """Append the messages to ``outbox.log``, all at once."""
     total = len(messages)
     path = Path(current_app.instance_path, "outbox.log")
     with path.open("a", encoding="utf-8") as log:

@@ -23,7 +23,7 @@ def create_tables_command() -> None:
     "--times",
     type=click.IntRange(min=1),
     default=1,
-    help="Place that many orders.",
+    help="How many orders to place.",
 )
 def place_order_command(email: str, quantity: int, times: int) -> None:
     """Place an order of QUANTITY pieces for EMAIL."""

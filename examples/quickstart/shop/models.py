@@ -1,6 +1,6 @@
 """An ordinary table, and two signal models."""
 
-# Flask-SQLAlchemy makes "db.Model" at run time, out of a type checker's sight.
+# Flask-SQLAlchemy makes "db.Model" at run time, where type checkers cannot see it.
 # mypy: disable-error-code="name-defined,misc"
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class OrderPlaced(db.Model):
 
 
 class InvoiceIssued(db.Model):
-    """Tells the customer. Each is sent alone, in a transaction of its own."""
+    """Tells the customer. Each is sent alone, in its own transaction."""
 
     order_id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str]

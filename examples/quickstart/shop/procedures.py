@@ -12,7 +12,7 @@ class OrderRefused(Exception):
 
 @db.atomic
 def place_order(email: str, quantity: int) -> Order:
-    """Record an order together with the signals that announce it."""
+    """Record an order, together with the signals that announce it."""
     order = Order(email=email, quantity=quantity)
     db.session.add(order)
     db.session.flush()
@@ -20,8 +20,8 @@ def place_order(email: str, quantity: int) -> Order:
     db.session.add(InvoiceIssued(order_id=order.id, email=email))
     db.session.flush()
 
-    # Deliberately late: the order and both of its signals are in the database
-    # already. The exception takes all three of them back.
+    # Deliberately late: the order and both of its signals are already in the
+    # database. The exception rolls all three of them back.
     if quantity > LARGEST_ORDER:
         raise OrderRefused(f"Orders end at {LARGEST_ORDER} pc., not {quantity}.")
 
@@ -30,7 +30,7 @@ def place_order(email: str, quantity: int) -> Order:
 
 @db.atomic
 def correct_email(order_id: int, email: str) -> None:
-    """Correct an order's address, and that of its invoice if it is still here."""
+    """Correct an order's address, and that of its invoice if it is still pending."""
     order = db.session.get_one(Order, order_id)
     order.email = email
     invoice = db.session.get(InvoiceIssued, order_id)
