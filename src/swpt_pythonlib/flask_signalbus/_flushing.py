@@ -14,8 +14,9 @@ from sqlalchemy.orm import scoped_session
 
 from ._dialects import is_conflict, traits_of
 from ._keys import Key
-from ._models import Model, burst_size, send, signal_table_of
+from ._models import Model, burst_size, signal_table_of
 from ._retry import RetryPolicy
+from ._senders import send
 from ._sessions import Owner, owned_transaction
 from ._statements import KeyRange, Rows, statements_of
 from ._transactions import retry

@@ -1,13 +1,11 @@
-"""What a signal model is, where its signals lie, and how they are sent."""
+"""What a signal model is, and where its signals lie."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
@@ -204,34 +202,3 @@ def _identity_filter(mapper: Mapper[Any]) -> tuple[ColumnElement[bool], ...]:
         return ()
 
     return (mapper.polymorphic_on == mapper.polymorphic_identity,)
-
-
-def send(
-    model: Model, rows: Sequence[Row[Any]], after_each_call: Callable[[], None]
-) -> None:
-    """Hand the rows to the model's bulk sender, or one by one to the other."""
-    if len(rows) > 1 and hasattr(model, "send_signalbus_messages"):
-        _check_has_run(model, model.send_signalbus_messages(list(rows)))
-        after_each_call()
-        return
-
-    for row in rows:
-        _check_has_run(model, model.send_signalbus_message(row))
-        after_each_call()
-
-
-def is_lazy(function: Callable[..., Any]) -> bool:
-    """Tell whether the body of a function does not run when it is called."""
-    return (
-        iscoroutinefunction(function)
-        or isgeneratorfunction(function)
-        or isasyncgenfunction(function)
-    )
-
-
-def _check_has_run(model: Model, result: object) -> None:
-    if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
-        raise TypeError(
-            f"A sender of '{model.__name__}' is a generator or a coroutine, and has"
-            f" sent nothing; it must be a plain class method. Its signals are pending."
-        )

@@ -13,12 +13,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import scoped_session
 
 from ._engines import check_plugins, with_plugin
+from ._lazy import is_lazy
 from ._mixins import SQLAlchemyMixin
 
 # Documented under the name that it has here.
 from ._model_utilities import _ModelUtilitiesMixin as _ModelUtilitiesMixin
 from ._model_utilities import with_utilities
-from ._models import is_lazy
 from ._retry import RetryPolicy
 from ._sessions import owner_of, watch
 from ._transactions import configured_policy, run_block

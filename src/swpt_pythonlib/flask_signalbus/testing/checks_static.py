@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .._models import RESERVED_NAMES, cascading_keys, is_lazy, refers_to
+from .._lazy import is_lazy
+from .._models import RESERVED_NAMES, cascading_keys, refers_to
 from .failures import expect
 from .harness import Harness
 from .registry import check
