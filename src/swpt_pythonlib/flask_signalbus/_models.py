@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -27,6 +27,9 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 
 Model = type[Any]
 
+SINGLE_SENDER = "send_signalbus_message"
+BULK_SENDER = "send_signalbus_messages"
+
 logger = logging.getLogger(__name__)
 
 #: Names that SQLAlchemy's ``Row`` defines; a column so named would be shadowed.
@@ -37,7 +40,7 @@ def is_signal_model(model: object) -> bool:
     """Tell whether a class is mapped to a table and says how to send its rows."""
     return (
         isinstance(model, type)
-        and hasattr(model, "send_signalbus_message")
+        and hasattr(model, SINGLE_SENDER)
         and inspect(model, raiseerr=False) is not None
     )
 
@@ -64,6 +67,17 @@ def choose(models: Sequence[Model], names: Iterable[str]) -> list[Model]:
             logger.warning('A signal with name "%s" does not exist.', name)
 
     return [model for model in models if model.__name__ in wanted]
+
+
+def has_bulk_sender(model: Model) -> bool:
+    """Tell whether a model can send several signals in one call."""
+    return hasattr(model, BULK_SENDER)
+
+
+def senders_of(model: Model) -> dict[str, Callable[..., Any]]:
+    """Return the senders of a model by their names, the single sender first."""
+    names = (SINGLE_SENDER, BULK_SENDER)
+    return {name: getattr(model, name) for name in names if hasattr(model, name)}
 
 
 def burst_size(model: Model) -> int:

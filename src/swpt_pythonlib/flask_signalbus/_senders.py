@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from ._lazy import has_not_run
-from ._models import Model
+from ._models import Model, has_bulk_sender
 
 
 def send(
@@ -18,7 +18,7 @@ def send(
 
     :raises TypeError: If a sender is a generator or a coroutine. It has sent nothing.
     """
-    if len(rows) > 1 and hasattr(model, "send_signalbus_messages"):
+    if len(rows) > 1 and has_bulk_sender(model):
         _check_has_run(model, model.send_signalbus_messages(list(rows)))
         after_each_call()
         return

@@ -217,7 +217,7 @@ def static_report(models: Iterable[type[Any]]) -> Report:
 
 def concerns(check: Check, model: type[Any]) -> bool:
     """Tell whether a check makes sense for a model."""
-    return not check.of_bulk_sender or hasattr(model, "send_signalbus_messages")
+    return not check.of_bulk_sender or _models.has_bulk_sender(model)
 
 
 def result_of(check: Check, harness: Harness) -> Result:

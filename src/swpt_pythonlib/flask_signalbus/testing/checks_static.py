@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .._lazy import is_lazy
-from .._models import RESERVED_NAMES, cascading_keys, refers_to
+from .._models import RESERVED_NAMES, cascading_keys, refers_to, senders_of
 from .failures import expect
 from .harness import Harness
 from .registry import check
@@ -56,7 +55,7 @@ def check_is_discovered(harness: Harness) -> None:
 @check("static", why="the bus calls Model.send_signalbus_message(signal), no instance")
 def check_send_method_is_classmethod(harness: Harness) -> None:
     """Check that the send methods are class methods with one argument."""
-    for name, method in _senders(harness.model):
+    for name, method in senders_of(harness.model).items():
         expect(
             isinstance(inspect.getattr_static(harness.model, name), classmethod),
             found=f"'{name}' is not a class method",
@@ -72,7 +71,7 @@ def check_send_method_is_classmethod(harness: Harness) -> None:
 @check("static", why="its body never runs, and the rows are deleted all the same")
 def check_send_method_is_not_lazy(harness: Harness) -> None:
     """Check that the send methods are neither coroutines nor generators."""
-    for name, method in _senders(harness.model):
+    for name, method in senders_of(harness.model).items():
         expect(
             not is_lazy(inspect.unwrap(method)),
             found=f"'{name}' is a coroutine or a generator",
@@ -145,12 +144,6 @@ def check_primary_key_type_is_exact(harness: Harness) -> None:
         found=f"the primary key has inexact columns: {', '.join(inexact)}",
         expected="integers, texts, dates, identifiers, or exact decimals",
     )
-
-
-def _senders(model: type[Any]) -> Iterator[tuple[str, Any]]:
-    for name in ("send_signalbus_message", "send_signalbus_messages"):
-        if hasattr(model, name):
-            yield name, getattr(model, name)
 
 
 def _takes_one_argument(method: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from .._models import has_bulk_sender
 from .broker import RecordingBroker
 from .checks import full_name, summary
 from .outbox import Outbox
@@ -41,11 +42,10 @@ def signalbus_stub(app: Flask) -> Iterator[Callable[..., Recorder]]:
     with ExitStack() as stack:
 
         def stub(model: type[Any], *, bulk: bool | None = None) -> Recorder:
-            has_bulk = hasattr(model, "send_signalbus_messages")
+            if bulk is None:
+                bulk = has_bulk_sender(model)
             return stack.enter_context(
-                Recorder().replacing_senders(
-                    model, bulk=has_bulk if bulk is None else bulk, burst=None
-                )
+                Recorder().replacing_senders(model, bulk=bulk, burst=None)
             )
 
         yield stub
