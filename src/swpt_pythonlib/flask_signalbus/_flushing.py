@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import scoped_session
 
 from ._dialects import is_conflict, traits_of
+from ._flushable import burst_size, signal_table_of
 from ._keys import Key
-from ._models import Model, burst_size, signal_table_of
+from ._models import Model
 from ._retry import RetryPolicy
 from ._senders import send
 from ._sessions import Owner, owned_transaction

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._models import BULK_SENDER, SINGLE_SENDER, senders_of
+from .._rules import Fault
+from .definition import check
 from .failures import Finding, expect
-from .harness import Harness
+from .harness import Harness, Need
 from .outside import listening
-from .registry import check
 
 _FEW = 4
-_BROKER = ("broker",)
+_BROKER: tuple[Need, ...] = ("broker",)
 _COLUMNS_ONLY = "the object has columns only: no methods, no relationships"
 _SEAM = (
     "the broker fake was not called at all: does it stand where the model publishes?"
@@ -193,9 +194,11 @@ def _send(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
             harness.model.send_signalbus_message(signal)
     except Exception as exc:
         raise Finding(
-            found=f"'{sender}' raised {exc!r}",
-            expected="a method that sends, and returns",
-            hint=_COLUMNS_ONLY if isinstance(exc, AttributeError) else "",
+            Fault(
+                found=f"'{sender}' raised {exc!r}",
+                expected="a method that sends, and returns",
+                hint=_COLUMNS_ONLY if isinstance(exc, AttributeError) else "",
+            )
         ) from exc
 
 
@@ -218,9 +221,11 @@ def _expect_error(
         return
 
     raise Finding(
-        found=f"{sender} returned though the broker refused {refused}",
-        expected="an exception",
-        hint="" if harness.broker.offered else _SEAM,
+        Fault(
+            found=f"{sender} returned though the broker refused {refused}",
+            expected="an exception",
+            hint="" if harness.broker.offered else _SEAM,
+        )
     )
 
 

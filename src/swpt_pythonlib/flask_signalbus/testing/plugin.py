@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from .._models import has_bulk_sender
+from .._models import full_name, has_bulk_sender
+from .._reports import summary_of
 from .broker import RecordingBroker
-from .checks import full_name, summary
 from .outbox import Outbox
 from .parametrize import ModelCheck
 from .recorder import Recorder
@@ -70,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == _PROPERTY
     ]
     if results:
-        terminalreporter.write_line(summary(results))
+        terminalreporter.write_line(summary_of(results))
 
 
 def _reason(report: pytest.TestReport) -> str:
