@@ -44,10 +44,11 @@ docs: $(READY)  ## Build the documentation and run its examples.
 	$(BIN)/tox run -e docs
 
 generated: $(READY)  ## Write docs/_generated anew, from the code and the last measurements.
-	$(BIN)/python tests/anomalies.py
+	PYTHONPATH=tests $(BIN)/python -m support.anomalies
+	PYTHONPATH=tests $(BIN)/python -m support.sql
 	PYTHONPATH=tests $(BIN)/python -m conformance.reference
 	$(BIN)/python -m pip install --quiet --group bench
-	PYTHONPATH=tests $(BIN)/python -m benchmarks --redraw > /dev/null
+	PYTHONPATH=tests:tools $(BIN)/python -m benchmarks --redraw > /dev/null
 
 bench: $(READY) provision  ## Measure how fast signals are flushed (15 minutes; BENCH=--quick: 3).
 	$(BIN)/python -m pip install --quiet --group bench

@@ -15,6 +15,10 @@ class Wrapped(sa.types.TypeDecorator[float]):
     cache_ok = True
 
 
+def cascading_column() -> sa.Column[Any]:
+    return sa.Column(sa.ForeignKey("signal.id", ondelete="CASCADE"))
+
+
 def without_a_table(db: SQLAlchemy) -> Model:
     return signal_model(
         db, __abstract__=True, __tablename__=LEFT_OUT, id=LEFT_OUT, text=LEFT_OUT

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,8 +32,20 @@ def specimen(name: str, *caught_by: str, **parts: Any) -> Specimen:
 
 
 def with_attributes(name: str, *caught_by: str, **attributes: Any) -> Specimen:
-    """Make a specimen of a model that differs from a healthy one in attributes."""
-    return specimen(name, *caught_by, model=lambda db: signal_model(db, **attributes))
+    """Make a specimen of a model that differs from a healthy one in attributes.
+
+    :param attributes: A column is given as a ``partial``: it belongs to one table, so
+        each model needs a new one.
+    """
+
+    def model(db: SQLAlchemy) -> type[Any]:
+        made = {
+            key: value() if isinstance(value, partial) else value
+            for key, value in attributes.items()
+        }
+        return signal_model(db, **made)
+
+    return specimen(name, *caught_by, model=model)
 
 
 def with_bus(bus: type[buses.HonestBus], *caught_by: str, **parts: Any) -> Specimen:
@@ -88,7 +101,7 @@ STATIC = (
         with_attributes(
             f"attribute {name!r}",
             "column_names_are_readable",
-            **{name: sa.Column("renamed", sa.Integer)},
+            **{name: partial(sa.Column, "renamed", sa.Integer)},
         )
         for name in ("t", "tuple", "_mapping", "_fields", "_asdict", "_data")
     ),
@@ -100,13 +113,13 @@ STATIC = (
     with_attributes(
         "a cascade",
         "deletion_takes_no_other_signals",
-        cause=sa.Column(sa.ForeignKey("signal.id", ondelete="CASCADE")),
+        cause=partial(broken_models.cascading_column),
     ),
     *(
         with_attributes(
             f"primary key {column_type!r}",
             "primary_key_type_is_exact",
-            id=sa.Column(column_type, primary_key=True),
+            id=partial(sa.Column, column_type, primary_key=True),
         )
         for column_type in (
             sa.Float(24),

@@ -11,6 +11,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from conformance.applications import Database, make_app, signal_model
+from conformance.buses import HonestBus
 from swpt_pythonlib.flask_signalbus.testing import (
     CannotCheck,
     ConformanceFailure,
@@ -214,6 +215,20 @@ def test_a_report_tells_it_all(start: Start) -> None:
         "  why:      a flush of the model would raise instead of sending",
         "  docs:     testing.html#check-burst-count-is-positive-int",
     ]
+
+
+def test_an_error_of_the_bus_is_a_failure(start: Start) -> None:
+    class Raises(HonestBus):
+        def flushmany(self, models: object = None) -> int:
+            raise LookupError("no such signal")
+
+    db = Database()
+    _model = signal_model(db)
+    app = start(db)
+    app.extensions["signalbus"] = Raises(db)
+
+    with pytest.raises(ConformanceFailure, match=r"flushmany raised LookupError\("):
+        only(db, ONE)(app)
 
 
 def test_the_static_checks_need_no_tables(start: Start) -> None:

@@ -14,8 +14,9 @@ from swpt_pythonlib.flask_signalbus.testing import (
     all_checks,
     check_signal_model,
 )
-from swpt_pythonlib.flask_signalbus.testing.checks import concerns, result_of
+from swpt_pythonlib.flask_signalbus.testing.catalogue import concerns
 from swpt_pythonlib.flask_signalbus.testing.harness import Harness
+from swpt_pythonlib.flask_signalbus.testing.runner import result_of
 
 Start = Callable[[SQLAlchemy], Flask]
 

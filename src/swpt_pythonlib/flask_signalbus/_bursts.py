@@ -14,8 +14,9 @@ from ._deletions import Rows
 from ._dialects import is_conflict, traits_of
 from ._drivers import begin_really, without_prepared_statements
 from ._keys import Key
-from ._models import SignalTable, send
+from ._models import SignalTable
 from ._retry import RetryPolicy
+from ._senders import send
 from ._sessions import Record, owned_transaction
 from ._transactions import Attempt
 

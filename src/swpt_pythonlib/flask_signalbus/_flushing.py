@@ -14,8 +14,9 @@ from sqlalchemy.orm import scoped_session
 
 from ._bursts import Burst, Query, Source, connection_for_bursts
 from ._deletions import Rows
+from ._flushable import burst_size, signal_table_of
 from ._keys import Key
-from ._models import Model, SignalTable, burst_size, signal_table_of
+from ._models import Model, SignalTable
 from ._retry import RetryPolicy
 from ._statements import KeyRange, statements_of
 from ._transactions import retry

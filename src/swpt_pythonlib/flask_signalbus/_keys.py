@@ -86,7 +86,8 @@ class KeyOrder:
             return bindparam(name, type_=type_)
 
         widest = _widest(type_)
-        return select(cast(bindparam(name, type_=widest), widest)).scalar_subquery()
+        hidden = cast(bindparam(name, type_=widest), widest)
+        return select(hidden.label("bound")).scalar_subquery()
 
     def parameters(self, bound: str, key: Key) -> dict[str, Any]:
         """Return the parameters that set a bound to a key."""

@@ -1,21 +1,16 @@
-"""What a signal model is, where its signals lie, and how they are sent."""
+"""What a signal model is, what it says about itself, and where its signals lie."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     Column,
     ColumnElement,
-    ForeignKey,
-    FromClause,
     Label,
     Row,
     Select,
@@ -29,17 +24,17 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 
 Model = type[Any]
 
-logger = logging.getLogger(__name__)
+SINGLE_SENDER = "send_signalbus_message"
+BULK_SENDER = "send_signalbus_messages"
 
-#: Names that SQLAlchemy's ``Row`` defines; a column so named would be shadowed.
-RESERVED_NAMES = frozenset(dir(Row)) - {"count", "index"}
+logger = logging.getLogger(__name__)
 
 
 def is_signal_model(model: object) -> bool:
     """Tell whether a class is mapped to a table and says how to send its rows."""
     return (
         isinstance(model, type)
-        and hasattr(model, "send_signalbus_message")
+        and hasattr(model, SINGLE_SENDER)
         and inspect(model, raiseerr=False) is not None
     )
 
@@ -52,6 +47,11 @@ def signal_models_of(db: SQLAlchemy) -> list[Model]:
         (model for model in mapped if is_signal_model(model)),
         key=lambda model: (model.__name__, model.__module__, model.__qualname__),
     )
+
+
+def full_name(model: Model) -> str:
+    """Return the name of a model, with its module."""
+    return f"{model.__module__}.{model.__qualname__}"
 
 
 def choose(models: Sequence[Model], names: Iterable[str]) -> list[Model]:
@@ -68,19 +68,20 @@ def choose(models: Sequence[Model], names: Iterable[str]) -> list[Model]:
     return [model for model in models if model.__name__ in wanted]
 
 
-def burst_size(model: Model) -> int:
-    """Return how many signals of a model are sent in one transaction.
+def has_bulk_sender(model: Model) -> bool:
+    """Tell whether a model can send several signals in one call."""
+    return hasattr(model, BULK_SENDER)
 
-    :raises ValueError: If the model asks for anything but a positive integer.
-    """
-    size = getattr(model, "signalbus_burst_count", 1)
-    if type(size) is not int or size < 1:
-        raise ValueError(
-            f"'signalbus_burst_count' of '{model.__name__}' must be a positive"
-            f" integer, got {size!r}."
-        )
 
-    return size
+def senders_of(model: Model) -> dict[str, Callable[..., Any]]:
+    """Return the senders of a model by their names, the single sender first."""
+    names = (SINGLE_SENDER, BULK_SENDER)
+    return {name: getattr(model, name) for name in names if hasattr(model, name)}
+
+
+def burst_count_of(model: Model) -> Any:
+    """Return the size that a model wants for its bursts, which need not make sense."""
+    return getattr(model, "signalbus_burst_count", 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +101,23 @@ class SignalTable:
     key_positions: tuple[int, ...]
     identity_filter: tuple[ColumnElement[bool], ...]
 
+    @classmethod
+    def of(cls, mapper: Mapper[Any]) -> SignalTable:
+        """Describe the table of a model that is mapped to exactly one."""
+        table = mapper.persist_selectable
+        assert isinstance(table, Table)
+        names = attributes_of(mapper)
+        columns = list(names)
+        key = _key(mapper, table)
+        return cls(
+            model=mapper.class_,
+            table=table,
+            columns=tuple(column.label(name) for column, name in names.items()),
+            key=key,
+            key_positions=tuple(columns.index(column) for column in key),
+            identity_filter=_identity_filter(mapper),
+        )
+
     @property
     def name(self) -> str:
         """The name of the model."""
@@ -114,70 +132,18 @@ class SignalTable:
         return tuple(row[position] for position in self.key_positions)
 
 
-def signal_table_of(model: Model) -> SignalTable:
-    """Look up where the signals of a model lie.
-
-    :raises RuntimeError: If they do not lie in exactly one table, or have an
-        attribute that could not be read from a row.
-    """
-    return _signal_table_of(inspect(model))
+def attributes_of(mapper: Mapper[Any]) -> dict[Column[Any], str]:
+    """Return the names by which a flush reads the columns of a model's table."""
+    return dict(_attributes(mapper))
 
 
-@lru_cache(maxsize=256)
-def _signal_table_of(mapper: Mapper[Any]) -> SignalTable:
-    model = mapper.class_
-    table = mapper.persist_selectable
-    if not isinstance(table, Table):
-        raise RuntimeError(
-            f"The signal model '{model.__name__}' must be mapped to exactly one table,"
-            f" not to a join or a query; joined-table inheritance is not supported."
-        )
-
-    attributes = dict(_attributes(mapper, table))
-    for name in attributes.values():
-        if name in RESERVED_NAMES:
-            raise RuntimeError(
-                f"The attribute '{name}' of the signal model '{model.__name__}' is"
-                f" hidden by a method of rows. Map the column to another name."
-            )
-
-    if keys := cascading_keys(model):
-        raise RuntimeError(
-            f"Deleting a signal of '{model.__name__}' would delete others that have not"
-            f" been sent, by the foreign key '{keys[0]}'. Use another 'ondelete' than"
-            f" CASCADE."
-        )
-
-    columns = list(attributes)
-    key = _key(mapper, table)
-    return SignalTable(
-        model=model,
-        table=table,
-        columns=tuple(column.label(name) for column, name in attributes.items()),
-        key=key,
-        key_positions=tuple(columns.index(column) for column in key),
-        identity_filter=_identity_filter(mapper),
-    )
-
-
-def cascading_keys(model: Model) -> list[str]:
-    """Return the foreign keys by which deleting a signal deletes other signals."""
-    mapper: Mapper[Any] = inspect(model)
-    others = (o for o in mapper.registry.mappers if is_signal_model(o.class_))
-    tables = dict.fromkeys(other.local_table for other in others)
-    return [
-        str(key.parent)
-        for table in tables
-        for key in table.foreign_keys
-        if refers_to(key, mapper.local_table)
-        and (key.ondelete or "").upper() == "CASCADE"
-    ]
-
-
-def refers_to(key: ForeignKey, table: FromClause) -> bool:
-    """Tell whether a foreign key leads to a table."""
-    # Not 'key.column', which fails when some other key leads nowhere.
-    return key.target_fullname.rpartition(".")[0] == getattr(table, "fullname", None)
+def _attributes(mapper: Mapper[Any]) -> Iterator[tuple[Column[Any], str]]:
+    columns: Any = mapper.persist_selectable.columns  # of a table
+    for column in columns:
+        try:
+            yield column, mapper.get_property_by_column(column).key
+        except UnmappedColumnError:  # a sibling's, or excluded by the author
+            continue
 
 
 def _key(mapper: Mapper[Any], table: Table) -> tuple[Column[Any], ...]:
@@ -190,48 +156,9 @@ def _key(mapper: Mapper[Any], table: Table) -> tuple[Column[Any], ...]:
     return tuple(column for column in table.columns if column in chosen)
 
 
-def _attributes(mapper: Mapper[Any], table: Table) -> Iterator[tuple[Column[Any], str]]:
-    for column in table.columns:
-        try:
-            yield column, mapper.get_property_by_column(column).key
-        except UnmappedColumnError:  # a sibling's, or excluded by the author
-            continue
-
-
 def _identity_filter(mapper: Mapper[Any]) -> tuple[ColumnElement[bool], ...]:
     # A concrete class shares its table with nobody.
     if mapper.polymorphic_on is None or mapper.concrete:
         return ()
 
     return (mapper.polymorphic_on == mapper.polymorphic_identity,)
-
-
-def send(
-    model: Model, rows: Sequence[Row[Any]], after_each_call: Callable[[], None]
-) -> None:
-    """Hand the rows to the model's bulk sender, or one by one to the other."""
-    if len(rows) > 1 and hasattr(model, "send_signalbus_messages"):
-        _check_has_run(model, model.send_signalbus_messages(list(rows)))
-        after_each_call()
-        return
-
-    for row in rows:
-        _check_has_run(model, model.send_signalbus_message(row))
-        after_each_call()
-
-
-def is_lazy(function: Callable[..., Any]) -> bool:
-    """Tell whether the body of a function does not run when it is called."""
-    return (
-        iscoroutinefunction(function)
-        or isgeneratorfunction(function)
-        or isasyncgenfunction(function)
-    )
-
-
-def _check_has_run(model: Model, result: object) -> None:
-    if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
-        raise TypeError(
-            f"A sender of '{model.__name__}' is a generator or a coroutine, and has"
-            f" sent nothing; it must be a plain class method. Its signals are pending."
-        )

@@ -2,7 +2,7 @@
 
 Every strategy is given the query for the first signals of a range of keys, and builds
 the statements that delete what it finds. The docstrings show those statements for
-a table ``signal`` with the columns ``id`` and ``text``, in the middle of a pass; those
+a table ``message`` with the columns ``id`` and ``text``, in the middle of a pass; those
 for composite keys, for the first burst of a pass and for a single signal are listed
 in ``docs/_generated/statements.rst``.
 """
@@ -58,28 +58,29 @@ def _delete_places(target: Target, first: Select[Any]) -> Claim:
     ::
 
         WITH _claimed AS (
-          SELECT signal.ctid, signal.id
-          FROM signal JOIN unnest((SELECT ARRAY[1])) AS _one ON true
-          WHERE signal.id > (SELECT CAST(:after_0 AS BIGINT))
-            AND signal.id <= (SELECT CAST(:last_0 AS BIGINT))
-          ORDER BY signal.id
-          LIMIT (SELECT CAST(:limit AS BIGINT))
+          SELECT message.ctid AS _place, message.id AS id
+          FROM message JOIN unnest((SELECT ARRAY[1])) AS _one ON true
+          WHERE message.id > (SELECT CAST(:after_0 AS BIGINT) AS bound)
+            AND message.id <= (SELECT CAST(:last_0 AS BIGINT) AS bound)
+          ORDER BY message.id
+          LIMIT (SELECT CAST(:limit AS BIGINT) AS bound)
           FOR UPDATE SKIP LOCKED
         ),
         _gone AS (
-          DELETE FROM signal
-          WHERE signal.ctid = ANY (ARRAY((SELECT _claimed.ctid FROM _claimed)))
-            AND (signal.id IN (SELECT _claimed.id FROM _claimed)) IS true
-          RETURNING signal.id AS id, signal.text AS text
+          DELETE FROM message
+          WHERE message.ctid = ANY (array((SELECT _claimed._place FROM _claimed)))
+            AND (message.id IN (SELECT _claimed.id FROM _claimed)) IS true
+          RETURNING message.id AS id, message.text AS text
         )
-        SELECT _gone.id, _gone.text
-        FROM _gone ORDER BY _gone.id
+        SELECT _gone.id, _gone.text FROM _gone ORDER BY _gone.id
     """
     signals = target.signals
     place: ColumnClause[Any] = ColumnClause("ctid")
     place.table = signals.table
     locked = _keep_planner_from_sorting(first).with_for_update(skip_locked=True)
-    claimed = locked.with_only_columns(place.label(None), *signals.key).cte("_claimed")
+    claimed = locked.with_only_columns(place.label("_place"), *signals.key).cte(
+        "_claimed"
+    )
     place_claimed, *key_claimed = claimed.c
     places = select(place_claimed).scalar_subquery()
     # The key tells the rows from others at the same place of other partitions. As the
@@ -113,11 +114,11 @@ def _delete_keys(target: Target, first: Select[Any]) -> Claim:
 
     ::
 
-        DELETE FROM signal
-        WHERE signal.id IN (
-          SELECT signal.id FROM signal
-          WHERE signal.id > :after_0 AND signal.id <= :last_0
-          ORDER BY signal.id LIMIT :limit
+        DELETE FROM message
+        WHERE message.id IN (
+          SELECT message.id FROM message
+          WHERE message.id > :after_0 AND message.id <= :last_0
+          ORDER BY message.id LIMIT :limit OFFSET :param_1
         )
         RETURNING id AS id, text AS text
     """
@@ -165,18 +166,18 @@ def _lock_and_delete_joined(target: Target, first: Select[Any]) -> Claim:
 
     ::
 
-        SELECT signal.id AS id, signal.text AS text
-        FROM signal FORCE INDEX (PRIMARY)
-        WHERE signal.id > :after_0 AND signal.id <= :last_0
-        ORDER BY signal.id LIMIT :limit
+        SELECT message.id AS id, message.text AS text
+        FROM message FORCE INDEX (PRIMARY)
+        WHERE message.id > :after_0 AND message.id <= :last_0
+        ORDER BY message.id LIMIT :limit
         FOR UPDATE SKIP LOCKED
 
         DELETE gone
         FROM (
-          SELECT id FROM signal FORCE INDEX (PRIMARY)
+          SELECT id FROM message FORCE INDEX (PRIMARY)
           WHERE id IN (:keys) LIMIT :limit FOR UPDATE SKIP LOCKED
         ) AS claimed
-        STRAIGHT_JOIN signal AS gone ON gone.id = claimed.id
+        STRAIGHT_JOIN message AS gone ON gone.id = claimed.id
 
     For a list of keys, MySQL and MariaDB may scan a table that seems to hold few other
     rows, with or without ORDER BY, and then wait for rows that other flushers hold;
@@ -192,14 +193,14 @@ def _lock_and_delete_each(target: Target, first: Select[Any]) -> Claim:
 
     ::
 
-        SELECT signal.id AS id, signal.text AS text
-        FROM signal
-        WHERE signal.id > :after_0 AND signal.id <= :last_0
-        ORDER BY signal.id
+        SELECT message.id AS id, message.text AS text
+        FROM message
+        WHERE message.id > :after_0 AND message.id <= :last_0
+        ORDER BY message.id
         LIMIT :limit
         FOR UPDATE
 
-        DELETE FROM signal WHERE signal.id = :only_0
+        DELETE FROM message WHERE message.id = :only_0
     """
     locked = first.with_for_update(skip_locked=target.traits.skips_locked_rows)
     return _lock_and_delete(target, locked, delete_each(target))

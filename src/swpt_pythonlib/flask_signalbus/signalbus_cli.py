@@ -6,17 +6,29 @@ import logging
 import math
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import inspect
 
-from ._models import Model, choose, signal_table_of
-from .testing import static_report
+from ._flushable import signal_table_of
+from ._models import Model, choose
+from ._reports import judge, summary
 
 logger = logging.getLogger(__name__)
+
+
+class Bus(Protocol):
+    """What the commands need of the signal bus, which is built on top of them."""
+
+    def get_signal_models(self) -> list[Model]:
+        """Return all signal models, sorted by name."""
+
+    def flushmany(self, models: Iterable[Model] | None = None) -> int:
+        """Send the pending signals, and return how many there were."""
 
 
 @click.group()
@@ -39,7 +51,7 @@ def _check_finite(_: click.Context, __: click.Parameter, value: float | None) ->
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="SECONDS",
     callback=_check_finite,
-    help="Flush every so many seconds, for ever, also after errors.",
+    help="Flush every so many seconds, forever, even after errors.",
 )
 @with_appcontext
 def flushmany(signal_names: tuple[str, ...], repeat: float | None) -> None:
@@ -62,7 +74,7 @@ def flushmany(signal_names: tuple[str, ...], repeat: float | None) -> None:
 @signalbus.command()
 @with_appcontext
 def signals() -> None:
-    """Show the types of signals, one a line."""
+    """Show the types of signals, one per line."""
     for model in _bus().get_signal_models():
         click.echo(model.__name__)
 
@@ -79,13 +91,15 @@ def check(signal_names: tuple[str, ...]) -> None:
     """
     models = _models(signal_names)
     names = {model.__name__ for model in models}
-    report = static_report(models)
-    for failure in report.failures:
+    listed = _bus().get_signal_models
+    results = [result for model in models for result in judge(model, listed)]
+    failures = [result for result in results if result.outcome == "failed"]
+    for failure in failures:
         click.echo(failure.reason)
 
-    click.echo(str(report))
+    click.echo(summary(results))
     is_complete = bool(models) and names.issuperset(signal_names)
-    sys.exit(0 if is_complete and not report.failures else 1)
+    sys.exit(0 if is_complete and not failures else 1)
 
 
 @signalbus.command()
@@ -110,8 +124,9 @@ def _models(names: tuple[str, ...]) -> list[Model]:
     return choose(known, names)
 
 
-def _bus() -> Any:
-    return current_app.extensions["signalbus"]
+def _bus() -> Bus:
+    bus: Bus = current_app.extensions["signalbus"]
+    return bus
 
 
 def _flush(models: list[Model]) -> bool:

@@ -9,19 +9,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .._reports import Result
 from .broker import BrokerRefused, RecordingBroker
-from .checks import (
-    Report,
-    Result,
-    all_checks,
-    check_signal_model,
-    signal_models,
-    static_report,
-)
+from .catalogue import all_checks, signal_models
+from .definition import Check
 from .failures import CannotCheck, ConformanceFailure
 from .outbox import Outbox
-from .registry import Check
+from .reports import Report
 from .rows import default_row
+from .runner import check_signal_model, static_report
 
 if TYPE_CHECKING:
     from .parametrize import parametrize_signal_models as parametrize_signal_models

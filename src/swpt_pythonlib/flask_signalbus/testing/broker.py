@@ -52,7 +52,7 @@ class RecordingBroker:
 
     @property
     def offered(self) -> int:
-        """How many messages have arrived since the last change of mind."""
+        """How many messages have arrived since the broker was told what to refuse."""
         return self._offered
 
     def accept(self, *parts: Any, **named: Any) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .._models import burst_size
+from .._flushable import burst_size
+from .._rules import Fault
+from .definition import check
 from .failures import Finding, expect
 from .harness import BURST, ROWS, Harness
 from .outside import Key, listening
-from .registry import check
 
 
 @check("bus", why="a message about a change that is not committed yet may be a lie")
@@ -141,8 +142,10 @@ def _read_all(signal: Any, names: Sequence[str]) -> None:
             getattr(signal, name)
     except Exception as exc:
         raise Finding(
-            found=f"reading the attributes after the flush raised {exc!r}",
-            expected="an object that needs no session",
+            Fault(
+                found=f"reading the attributes after the flush raised {exc!r}",
+                expected="an object that needs no session",
+            )
         ) from exc
 
 
@@ -165,7 +168,7 @@ def check_burst_is_bounded_and_batch_is_used(harness: Harness) -> None:
     expect(
         all(len(sent.signals) == 1 for sent in recorder.offered),
         found="signals were sent together though the burst count is 1",
-        expected="one signal a time",
+        expected="one signal at a time",
     )
 
 

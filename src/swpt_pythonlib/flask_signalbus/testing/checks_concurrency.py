@@ -9,11 +9,14 @@ from contextlib import suppress
 from sqlalchemy.exc import OperationalError
 
 from .checks_bus import expect_sent_once
+from .definition import check
 from .failures import expect
-from .harness import BURST, PATIENCE, ROWS, BackgroundFlush, Harness
+from .harness import BURST, ROWS, Harness
 from .outside import LOCK_TIMEOUT
 from .recorder import Sent
-from .registry import check
+
+#: Seconds to wait for another thread.
+PATIENCE = 30
 
 #: Seconds to wait for a second flusher, which is perhaps waiting for the first; less
 #: than it waits for a lock.
@@ -155,3 +158,30 @@ def _expect_success(flusher: BackgroundFlush, has_ended: bool) -> None:
         found=f"a flusher raised {flusher.error!r}",
         expected="a flush that succeeds, or gives up waiting for a lock",
     )
+
+
+class BackgroundFlush(threading.Thread):
+    """A flush in a thread of its own, which nobody has to wait for."""
+
+    def __init__(
+        self, harness: Harness, at_end: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(daemon=True)
+        self.count = 0
+        self.error: BaseException | None = None
+        self._harness = harness
+        self._at_end = at_end
+        self.start()
+
+    def run(self) -> None:
+        """Flush, and keep what comes of it."""
+        try:
+            self.count = self._harness.flushmany()
+        except BaseException as exc:
+            self.error = exc
+        self._at_end()
+
+    def has_ended(self) -> bool:
+        """Wait for the end of the flush, but not forever."""
+        self.join(PATIENCE)
+        return not self.is_alive()

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from .broker import BrokerRefused
 from .checks_bus import expect_all_sent, expect_sent_once
+from .definition import check
 from .failures import expect
 from .harness import BURST, ROWS, Harness
 from .outside import Key, listening
 from .recorder import Recorder, Sent
-from .registry import check
 
 #: Where a failure may strike: at either end of a burst, in the second one, and in
 #: the last one, which holds a single signal.

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .._models import BULK_SENDER, SINGLE_SENDER, senders_of
+from .._rules import Fault
+from .definition import check
 from .failures import Finding, expect
-from .harness import Harness
+from .harness import Harness, Need
 from .outside import listening
-from .registry import check
 
 _FEW = 4
-_BROKER = ("broker",)
+_BROKER: tuple[Need, ...] = ("broker",)
 _COLUMNS_ONLY = "the object has columns only: no methods, no relationships"
 _SEAM = (
     "the broker fake was not called at all: does it stand where the model publishes?"
@@ -26,18 +28,18 @@ _SEAM = (
 def check_send_needs_columns_only(harness: Harness) -> None:
     """Check that the send methods read nothing but columns."""
     signals = harness.as_sent(_FEW)
-    for bulk in _senders(harness):
-        _messages(harness, signals, bulk=bulk)
+    for sender in senders_of(harness.model):
+        _messages(harness, signals, sender=sender)
 
 
 @check("sender", needs=_BROKER, why="when it returns the row is deleted, sent or not")
 def check_one_accepted_message_per_row(harness: Harness) -> None:
     """Check that the send methods hand one message per signal to the broker."""
-    for bulk in _senders(harness):
-        messages = _messages(harness, harness.as_sent(_FEW), bulk=bulk)
+    for sender in senders_of(harness.model):
+        messages = _messages(harness, harness.as_sent(_FEW), sender=sender)
         expect(
             len(messages) == _FEW,
-            found=f"the broker accepted {len(messages)} messages by '{_name(bulk)}'",
+            found=f"the broker accepted {len(messages)} messages by '{sender}'",
             expected=f"{_FEW}, one for each signal",
             hint="" if messages else _SEAM,
         )
@@ -52,7 +54,7 @@ def check_single_send_propagates_broker_errors(harness: Harness) -> None:
     """Check that the single sender raises when the broker refuses the message."""
     signals = harness.as_sent(1)
     harness.broker.refuse_everything()
-    _expect_error(harness, signals, bulk=False, refused="the message")
+    _expect_error(harness, signals, sender=SINGLE_SENDER, refused="the message")
 
 
 @check(
@@ -67,7 +69,7 @@ def check_batch_send_propagates_errors_at_each_position(harness: Harness) -> Non
     for position in range(_FEW):
         harness.broker.refuse_at(position)
         refused = f"the message at position {position} of {_FEW}"
-        _expect_error(harness, signals, bulk=True, refused=refused)
+        _expect_error(harness, signals, sender=BULK_SENDER, refused=refused)
 
 
 @check(
@@ -79,8 +81,8 @@ def check_batch_send_propagates_errors_at_each_position(harness: Harness) -> Non
 def check_batch_equals_single(harness: Harness) -> None:
     """Check that the bulk sender sends the same messages as the single sender."""
     signals = harness.as_sent(_FEW)
-    single = _messages(harness, signals, bulk=False)
-    bulk = _messages(harness, signals, bulk=True)
+    single = _messages(harness, signals, sender=SINGLE_SENDER)
+    bulk = _messages(harness, signals, sender=BULK_SENDER)
 
     expect(
         _same(single, bulk),
@@ -106,7 +108,7 @@ def check_batch_accepts_any_iterable(harness: Harness) -> None:
         "an empty list": (0, list),
     }
     for form, (count, make) in forms.items():
-        messages = _messages(harness, make(), bulk=True)
+        messages = _messages(harness, make(), sender=BULK_SENDER)
         expect(
             len(messages) == count,
             found=f"{len(messages)} messages for {form} of {count} signals",
@@ -123,16 +125,16 @@ def check_batch_accepts_any_iterable(harness: Harness) -> None:
 def check_send_does_not_end_the_flushing_transaction(harness: Harness) -> None:
     """Check that the send methods neither commit nor roll back the session."""
     signals = harness.as_sent(_FEW)
-    for bulk in _senders(harness):
+    for sender in senders_of(harness.model):
         with harness.app.app_context():
             session = harness.db.session()
             session.connection(bind_arguments={"mapper": harness.model})
             before = session.get_transaction()
-            _send(harness, signals, bulk=bulk)
+            _send(harness, signals, sender=sender)
             after = harness.db.session().get_transaction()
             expect(
                 after is before,
-                found=f"'{_name(bulk)}' has ended the transaction of db.session",
+                found=f"'{sender}' has ended the transaction of db.session",
                 expected="no commit(), rollback(), close() or remove() inside",
             )
 
@@ -152,8 +154,8 @@ def check_send_emits_no_sql(harness: Harness) -> None:
         "before_cursor_execute",
         lambda *args: statements.append(args[2]),
     ):
-        for bulk in _senders(harness):
-            _messages(harness, signals, bulk=bulk)
+        for sender in senders_of(harness.model):
+            _messages(harness, signals, sender=sender)
 
     expect(
         not statements,
@@ -171,29 +173,20 @@ def check_send_emits_no_sql(harness: Harness) -> None:
 def check_send_is_silent_about_order(harness: Harness) -> None:
     """Check that the send methods do not depend on the order of the signals."""
     signals = harness.as_sent(_FEW)
-    for bulk in _senders(harness):
-        forwards = _messages(harness, signals, bulk=bulk)
-        backwards = _messages(harness, signals[::-1], bulk=bulk)
+    for sender in senders_of(harness.model):
+        forwards = _messages(harness, signals, sender=sender)
+        backwards = _messages(harness, signals[::-1], sender=sender)
         expect(
             _same(forwards, backwards),
-            found=f"'{_name(bulk)}' sent {backwards!r} for the reverse order",
+            found=f"'{sender}' sent {backwards!r} for the reverse order",
             expected=f"{forwards!r} in any order",
         )
 
 
-def _senders(harness: Harness) -> list[bool]:
-    """Return whether the sender is the bulk sender, for each sender of the model."""
-    return [False, True] if hasattr(harness.model, _name(True)) else [False]
-
-
-def _name(bulk: bool) -> str:
-    return "send_signalbus_messages" if bulk else "send_signalbus_message"
-
-
-def _send(harness: Harness, signals: Iterable[Any], *, bulk: bool) -> None:
+def _send(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
     """Call a send method of the model itself, in an application context."""
     try:
-        if bulk:
+        if sender == BULK_SENDER:
             harness.model.send_signalbus_messages(signals)
             return
 
@@ -201,34 +194,38 @@ def _send(harness: Harness, signals: Iterable[Any], *, bulk: bool) -> None:
             harness.model.send_signalbus_message(signal)
     except Exception as exc:
         raise Finding(
-            found=f"'{_name(bulk)}' raised {exc!r}",
-            expected="a method that sends, and returns",
-            hint=_COLUMNS_ONLY if isinstance(exc, AttributeError) else "",
+            Fault(
+                found=f"'{sender}' raised {exc!r}",
+                expected="a method that sends, and returns",
+                hint=_COLUMNS_ONLY if isinstance(exc, AttributeError) else "",
+            )
         ) from exc
 
 
-def _messages(harness: Harness, signals: Iterable[Any], *, bulk: bool) -> list[object]:
+def _messages(harness: Harness, signals: Iterable[Any], *, sender: str) -> list[object]:
     """Send signals, and return what the broker accepted."""
     harness.broker.forget()
     with harness.app.app_context():
-        _send(harness, signals, bulk=bulk)
+        _send(harness, signals, sender=sender)
     return harness.broker.comparable()
 
 
 def _expect_error(
-    harness: Harness, signals: Iterable[Any], *, bulk: bool, refused: str
+    harness: Harness, signals: Iterable[Any], *, sender: str, refused: str
 ) -> None:
     """Expect an error of a send method, whatever error it is."""
     try:
         with harness.app.app_context():
-            _send(harness, signals, bulk=bulk)
+            _send(harness, signals, sender=sender)
     except Finding:
         return
 
     raise Finding(
-        found=f"{_name(bulk)} returned though the broker refused {refused}",
-        expected="an exception",
-        hint="" if harness.broker.offered else _SEAM,
+        Fault(
+            found=f"{sender} returned though the broker refused {refused}",
+            expected="an exception",
+            hint="" if harness.broker.offered else _SEAM,
+        )
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .._rules import Fault
+
 
 class ConformanceFailure(AssertionError):
     """A signal model, or the bus below it, breaks a rule that keeps messages safe.
@@ -25,14 +27,12 @@ class CannotCheck(RuntimeError):
 class Finding(Exception):
     """What a check found; whoever runs the check adds the model and the reason."""
 
-    def __init__(self, *, found: str, expected: str, hint: str = "") -> None:
-        super().__init__(found)
-        self.found = found
-        self.expected = expected
-        self.hint = hint
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.found)
+        self.fault = fault
 
 
 def expect(holds: bool, *, found: str, expected: str, hint: str = "") -> None:
     """Raise a finding unless the expectation holds."""
     if not holds:
-        raise Finding(found=found, expected=expected, hint=hint)
+        raise Finding(Fault(found, expected, hint))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from flask import Flask
@@ -17,6 +16,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
+from .._rules import Fault
+from ..signalbus import SignalBus
 from .broker import RecordingBroker
 from .failures import CannotCheck, Finding, expect
 from .outside import Capabilities, Key, OutsideView, StatementBudget
@@ -25,12 +26,12 @@ from .rows import default_row
 
 RowFactory = Callable[[int], Any]
 
+#: What a check may need beside the model and its table.
+Need = Literal["broker", "second_connection", "row_locks"]
+
 #: How many rows a check records, and how many are flushed in one burst.
 BURST = 2
 ROWS = 3 * BURST + 1
-
-#: Seconds to wait for another thread.
-PATIENCE = 30
 
 _STATEMENTS_PER_ROW = 10
 
@@ -67,9 +68,10 @@ class Harness:
         return extension
 
     @property
-    def bus(self) -> Any:
+    def bus(self) -> SignalBus:
         """The signal bus of the application."""
-        return self._extension("signalbus")
+        extension: SignalBus = self._extension("signalbus")
+        return extension
 
     @property
     def mapper(self) -> Mapper[Any]:
@@ -98,9 +100,21 @@ class Harness:
         """What the model's database can do."""
         return Capabilities.probe(self.table.engine)
 
+    def has(self, need: Need) -> bool:
+        """Tell whether something is there that a check needs."""
+        if need == "broker":
+            return self.has_broker
+
+        has: bool = getattr(self.capabilities, need)
+        return has
+
+    def list_models(self) -> list[type[Any]]:
+        """Ask the bus for the signal models that it knows."""
+        return self.bus.get_signal_models()
+
     @contextmanager
     def clean_table(self) -> Iterator[None]:
-        """Begin with an empty table and with little patience; leave nothing behind."""
+        """Begin with an empty table and short lock timeouts; leave nothing behind."""
         with (
             self.table.impatience(),
             self.budget.watching(self.table.engine),
@@ -160,14 +174,14 @@ class Harness:
                 self.budget.of(_STATEMENTS_PER_ROW * (rows + 1)),
                 self.app.app_context(),
             ):
-                count: int = self.bus.flushmany(models or (self.model,))
+                return self.bus.flushmany(models or (self.model,))
         except RunawayFlush as exc:
             raise Finding(
-                found=f"runaway flush: {exc} for {rows} pending signals",
-                expected="a flush that ends",
+                Fault(
+                    found=f"runaway flush: {exc} for {rows} pending signals",
+                    expected="a flush that ends",
+                )
             ) from exc
-
-        return count
 
     def flush(self, *models: type[Any]) -> int:
         """Flush, and let nothing but an error of the database pass."""
@@ -177,7 +191,10 @@ class Harness:
             raise
         except Exception as exc:
             raise Finding(
-                found=f"flushmany raised {exc!r}", expected="the number of signals sent"
+                Fault(
+                    found=f"flushmany raised {exc!r}",
+                    expected="the number of signals sent",
+                )
             ) from exc
 
     def flush_raises(self, errors: Collection[BaseException]) -> None:
@@ -193,10 +210,10 @@ class Harness:
         except BaseException as exc:
             if not any(exc is error for error in errors):
                 raise Finding(
-                    found=f"flushmany raised {exc!r}", expected=expected
+                    Fault(found=f"flushmany raised {exc!r}", expected=expected)
                 ) from exc
         else:
-            raise Finding(found=f"flushmany returned {count}", expected=expected)
+            raise Finding(Fault(found=f"flushmany returned {count}", expected=expected))
 
     def expect_pending(self, keys: Sequence[Key], *, when: str) -> None:
         """Expect that exactly these rows are in the table."""
@@ -213,8 +230,10 @@ class Harness:
             return tuple(getattr(signal, name) for name in self.table.key_attributes)
         except Exception as exc:
             raise Finding(
-                found=f"reading the primary key of the object raised {exc!r}",
-                expected="an object that has every column, and needs no session",
+                Fault(
+                    found=f"reading the primary key of the object raised {exc!r}",
+                    expected="an object that has every column, and needs no session",
+                )
             ) from exc
 
     def as_sent(self, count: int) -> list[Any]:
@@ -244,33 +263,6 @@ def _without_logging() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-class BackgroundFlush(threading.Thread):
-    """A flush in a thread of its own, which nobody has to wait for."""
-
-    def __init__(
-        self, harness: Harness, at_end: Callable[[], None] = lambda: None
-    ) -> None:
-        super().__init__(daemon=True)
-        self.count = 0
-        self.error: BaseException | None = None
-        self._harness = harness
-        self._at_end = at_end
-        self.start()
-
-    def run(self) -> None:
-        """Flush, and keep what comes of it."""
-        try:
-            self.count = self._harness.flushmany()
-        except BaseException as exc:
-            self.error = exc
-        self._at_end()
-
-    def has_ended(self) -> bool:
-        """Wait for the end of the flush, though not for ever."""
-        self.join(PATIENCE)
-        return not self.is_alive()
 
 
 _UNWRAP = (

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
+from ..signalbus import SignalBus
+
 
 class Outbox:
     """What an application has recorded to be sent.
@@ -33,8 +35,8 @@ class Outbox:
     def flush(self, *models: type[Any]) -> int:
         """Send the pending signals of the models; return how many were sent."""
         with self._app.app_context():
-            count: int = self._app.extensions["signalbus"].flushmany(models or None)
-            return count
+            bus: SignalBus = self._app.extensions["signalbus"]
+            return bus.flushmany(models or None)
 
     def assert_recorded(self, model: type[Any], n: int = 1, **columns: Any) -> None:
         """Expect a number of pending signals with the given values.

@@ -11,11 +11,13 @@ import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
+from .._models import full_name
 from .broker import RecordingBroker
-from .checks import all_checks, concerns, full_name, obstacle_to, run, signal_models
+from .catalogue import all_checks, concerns, signal_models
+from .definition import Check
 from .failures import CannotCheck, ConformanceFailure
 from .harness import Harness, RowFactory
-from .registry import Check
+from .runner import obstacle_to, run
 
 Expected = Mapping[tuple[type[Any], str], str]
 
@@ -62,7 +64,7 @@ def parametrize_signal_models(
     The test has a parameter ``check``, and calls it with the application. Import
     the modules of all models before.
 
-    :param rows: Makes the i-th row of a model, where the sample rows don't do.
+    :param rows: Makes the i-th row of a model, where the sample rows are no good.
     :param expected_failures: Reasons why a model does not pass a check; it must
         indeed fail, or else the test does.
     :param checks: A release, like ``"1.0"``: only the checks that it had, so that

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from .._models import full_name, has_bulk_sender
+from .._reports import summary_of
 from .broker import RecordingBroker
-from .checks import full_name, summary
 from .outbox import Outbox
 from .parametrize import ModelCheck
 from .recorder import Recorder
@@ -41,11 +42,10 @@ def signalbus_stub(app: Flask) -> Iterator[Callable[..., Recorder]]:
     with ExitStack() as stack:
 
         def stub(model: type[Any], *, bulk: bool | None = None) -> Recorder:
-            has_bulk = hasattr(model, "send_signalbus_messages")
+            if bulk is None:
+                bulk = has_bulk_sender(model)
             return stack.enter_context(
-                Recorder().replacing_senders(
-                    model, bulk=has_bulk if bulk is None else bulk, burst=None
-                )
+                Recorder().replacing_senders(model, bulk=bulk, burst=None)
             )
 
         yield stub
@@ -70,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == _PROPERTY
     ]
     if results:
-        terminalreporter.write_line(summary(results))
+        terminalreporter.write_line(summary_of(results))
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+from .._models import BULK_SENDER, SINGLE_SENDER
+
 
 class RunawayFlush(BaseException):
     """The flush has used up its budget; nothing on its way may handle that."""
@@ -73,8 +75,8 @@ class Recorder:
             self.receive(Sent(list(signals), is_bulk=True))
 
         stand_ins: dict[str, object] = {
-            "send_signalbus_message": staticmethod(send_one),
-            "send_signalbus_messages": staticmethod(send_many) if bulk else Hidden(),
+            SINGLE_SENDER: staticmethod(send_one),
+            BULK_SENDER: staticmethod(send_many) if bulk else Hidden(),
         }
         if burst is not None:
             stand_ins["signalbus_burst_count"] = burst
@@ -85,7 +87,7 @@ class Recorder:
 
 
 class Hidden:
-    """Hides an attribute, also one that a class inherits."""
+    """Hides an attribute, even one that a class inherits."""
 
     def __get__(self, instance: object, owner: type) -> Any:
         """Pretend that there is no such attribute."""

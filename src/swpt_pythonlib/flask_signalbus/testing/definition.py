@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .harness import Harness
+from .._reports import anchor_of
+from .harness import Harness, Need
 
 Kind = Literal["static", "bus", "sender"]
 
@@ -20,7 +21,8 @@ class Check:
         table with its send methods replaced, ``"sender"`` calls the send methods.
     :param rule: The rule in a sentence.
     :param why: Why breaking the rule matters.
-    :param needs: What has to be there, by its name in ``NEEDS``.
+    :param needs: What has to be there: ``"broker"``, ``"second_connection"``,
+        ``"row_locks"``.
     :param of_bulk_sender: Whether it only concerns models with a bulk sender.
     :param is_advice: Whether it is off unless asked for.
     :param since: The release that brought the check.
@@ -33,7 +35,7 @@ class Check:
     run: Callable[[Harness], None]
     rule: str
     why: str
-    needs: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
     of_bulk_sender: bool = False
     is_advice: bool = False
     since: str = "1.0"
@@ -41,14 +43,14 @@ class Check:
     @property
     def anchor(self) -> str:
         """Where the documentation explains the check."""
-        return f"testing.html#{self.name.replace('_', '-')}"
+        return anchor_of(self.name)
 
 
 def check(
     kind: Kind,
     *,
     why: str,
-    needs: tuple[str, ...] = (),
+    needs: tuple[Need, ...] = (),
     of_bulk_sender: bool = False,
     is_advice: bool = False,
 ) -> Callable[[Callable[[Harness], None]], Check]:

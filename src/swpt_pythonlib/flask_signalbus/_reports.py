@@ -1,0 +1,97 @@
+"""What became of the checks of signal models, and how that is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ._models import Model, full_name
+from ._rules import RULES, Candidate, Fault
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a check.
+
+    .. versionadded:: 1.0
+    """
+
+    model: str
+    check: str
+    outcome: Literal["passed", "failed", "skipped"]
+    reason: str = ""
+
+
+def judge(
+    model: Model, list_models: Callable[[], Collection[Model]]
+) -> Iterator[Result]:
+    """Try all rules on a model, as far as that makes sense.
+
+    :param list_models: Returns the signal models that the signal bus knows.
+    """
+    candidate, name = Candidate(model, list_models), full_name(model)
+    obstacle = ""
+    for rule in RULES:
+        if obstacle:
+            yield Result(name, rule.name, "skipped", obstacle)
+        elif fault := rule.fault_of(candidate):
+            text = explanation(name, rule.name, why=rule.why, fault=fault)
+            yield Result(name, rule.name, "failed", text)
+            obstacle = blocked_by(rule.name) if rule is RULES[0] else ""
+        else:
+            yield Result(name, rule.name, "passed")
+
+
+def blocked_by(check: str) -> str:
+    """Say that a check is not tried because another one has failed."""
+    return f"blocked by {check}: see its failure"
+
+
+def explanation(model: str, check: str, *, why: str, fault: Fault) -> str:
+    """Say which model does not pass which check, and why that matters."""
+    lines = {
+        "found": fault.found,
+        "expected": fault.expected,
+        "why": why,
+        "hint": fault.hint,
+        "docs": anchor_of(check),
+    }
+    facts = [f"  {name + ':':9} {text}" for name, text in lines.items() if text]
+    return "\n".join([f"{model} does not conform: {check}", *facts])
+
+
+def anchor_of(check: str) -> str:
+    """Return where the documentation explains a check."""
+    return f"testing.html#{check.replace('_', '-')}"
+
+
+def summary(results: Iterable[Result]) -> str:
+    """Sum up results in one line."""
+    return summary_of((each.model, each.outcome, each.reason) for each in results)
+
+
+def summary_of(results: Iterable[tuple[str, str, str]]) -> str:
+    """Sum up models, outcomes and reasons in one line; pytest knows more outcomes.
+
+    >>> summary_of([("A", "passed", ""), ("A", "skipped", "needs a broker: ...")])
+    'signal models: 1 models, 2 checks, 1 passed, 1 skipped (1 needs a broker)'
+    """
+    results = list(results)
+    models = {model for model, _, _ in results}
+    outcomes = Counter(outcome for _, outcome, _ in results)
+    counts = (f"{count} {outcome}" for outcome, count in outcomes.items())
+    totals = (f"{len(models)} models", f"{len(results)} checks", *counts)
+    line = f"signal models: {', '.join(totals)}"
+    remarks = _remarks(reason for _, outcome, reason in results if outcome == "skipped")
+    return f"{line} ({remarks})" if remarks else line
+
+
+def _remarks(reasons: Iterable[str]) -> str:
+    """Count the reasons of skipped checks, apart from how to help it."""
+    counts = Counter(reason.partition(":")[0] for reason in reasons)
+    return ", ".join(
+        f"{count} {reason if count == 1 else reason.replace('needs', 'need', 1)}"
+        for reason, count in counts.items()
+    )

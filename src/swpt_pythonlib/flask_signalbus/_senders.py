@@ -1,0 +1,37 @@
+"""How the signals of a burst are handed to the senders of their model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from ._lazy import has_not_run
+from ._models import Model, has_bulk_sender
+
+
+def send(
+    model: Model, rows: Sequence[Row[Any]], after_each_call: Callable[[], None]
+) -> None:
+    """Hand the rows to the model's bulk sender, or one by one to the single sender.
+
+    :raises TypeError: If a sender is a generator or a coroutine. It has sent nothing.
+    """
+    if len(rows) > 1 and has_bulk_sender(model):
+        _check_has_run(model, model.send_signalbus_messages(list(rows)))
+        after_each_call()
+        return
+
+    for row in rows:
+        _check_has_run(model, model.send_signalbus_message(row))
+        after_each_call()
+
+
+def _check_has_run(model: Model, result: object) -> None:
+    # Not the function itself: it may be wrapped, or return what another one made.
+    if has_not_run(result):
+        raise TypeError(
+            f"A sender of '{model.__name__}' is a generator or a coroutine, and has"
+            f" sent nothing; it must be a plain class method. Its signals are pending."
+        )
