@@ -13,7 +13,7 @@ from benchmarks.contestants.bare import send, send_one
 from benchmarks.contestants.protocol import TABLE, serve
 from swpt_pythonlib.flask_signalbus._bursts import connection_for_bursts
 from swpt_pythonlib.flask_signalbus._flushable import signal_table_of
-from swpt_pythonlib.flask_signalbus._statements import KeyRange, statements_of
+from swpt_pythonlib.flask_signalbus._statements import KeyRange, statements_on
 
 
 class Base(DeclarativeBase):
@@ -33,7 +33,8 @@ class Signal(Base):
 def main(url: str) -> None:
     engine = create_engine(url)
     outbox = signal_table_of(Signal)
-    claims = statements_of(outbox, engine.dialect)
+    with engine.connect() as connection:
+        claims = statements_on(connection, outbox)
     session = Session()
 
     def flush(burst: int, pause: float) -> int:

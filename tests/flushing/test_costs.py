@@ -78,6 +78,7 @@ def test_a_burst_takes_as_few_statements_as_possible(
         bus.flushmany([model])
         return statements.count - before[0], statements.commits - before[1]
 
+    cost_of(1)  # which looks at the table, once
     (few, few_commits), (many, many_commits) = cost_of(4), cost_of(9)
 
     assert many - few == 5 * STATEMENTS_PER_BURST[dialect_name]
@@ -88,9 +89,12 @@ def test_an_empty_table_costs_one_statement(
     bus: SignalBus, statements: Statements, dialect_name: str
 ) -> None:
     """F12: idle workers poll many of them."""
+    bus.flushmany([Parcel])  # which looks at the table, once
+    before = statements.count
+
     bus.flushmany([Parcel])
 
-    assert statements.count == 1 + BEGINS[dialect_name]
+    assert statements.count - before == 1 + BEGINS[dialect_name]
 
 
 class Reads:

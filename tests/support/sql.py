@@ -18,6 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from swpt_pythonlib.flask_signalbus._dialects import Strategy
 from swpt_pythonlib.flask_signalbus._flushable import signal_table_of
+from swpt_pythonlib.flask_signalbus._reflection import TableFacts
 from swpt_pythonlib.flask_signalbus._statements import KeyRange, SignalStatements
 
 GENERATED = Path(__file__).parents[2] / "docs" / "_generated" / "statements.rst"
@@ -108,7 +109,8 @@ def statements(strategy: Strategy, model: type[Any], end: str) -> list[str]:
     rows = _CLAIMED[model][: 1 if end == "only" else 2]
     keys = [row[:-1] for row in rows]
     scribe: Any = Scribe(dialect, rows)
-    signals = SignalStatements(signal_table_of(model), dialect)
+    table = signal_table_of(model)
+    signals = SignalStatements(table, dialect, TableFacts.as_declared(table))
     if end == "only":
         signals.claim_only(scribe, keys[0])
     else:

@@ -7,7 +7,7 @@ message bus the application uses, and deletes them.
 
 from ._retry import RetryPolicy
 from .atomic import AtomicProceduresMixin
-from .exceptions import DBSerializationError
+from .exceptions import DBSerializationError, SignalsRefused
 from .signalbus import SignalBus, SignalBusMixin, get_models_to_flush
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "RetryPolicy",
     "SignalBus",
     "SignalBusMixin",
+    "SignalsRefused",
     "get_models_to_flush",
 ]

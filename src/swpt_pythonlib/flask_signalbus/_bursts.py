@@ -7,18 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, delete
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import scoped_session
 
 from ._deletions import Rows
-from ._dialects import is_conflict, traits_of
+from ._dialects import has_code, is_conflict, is_server_fault, traits_of
 from ._drivers import begin_really, without_prepared_statements
 from ._keys import Key
 from ._models import SignalTable
 from ._retry import RetryPolicy
-from ._senders import send
-from ._sessions import Record, owned_transaction
+from ._senders import ends_the_call, send
+from ._sessions import Record, has_uncommitted_work, owned_transaction
 from ._transactions import Attempt
+from .exceptions import SignalsRefused
 
 T = TypeVar("T")
 
@@ -42,6 +44,42 @@ class Source:
     connection: Connection
     policy: RetryPolicy
 
+    def join(self) -> None:
+        """Have the session work on our connection, in one transaction.
+
+        What listens to the session's transactions, to set a tenant for instance, is
+        told of this one.
+        """
+        self.session.connection(bind_arguments={"bind": self.connection})
+        begin_really(self.connection)
+
+
+class Query(Attempt[T]):
+    """A query in a transaction of its own, so that no lock or snapshot stays."""
+
+    def __init__(self, source: Source, read: Callable[[Connection], T]) -> None:
+        self._source = source
+        self._read = read
+
+    def work(self) -> T:
+        """Read what the session sees."""
+        self._source.join()
+        transaction = self._source.session().get_transaction()
+        try:
+            return self._read(self._source.connection)
+        finally:
+            # Nothing has been written: whoever listens to commits need not be told,
+            # and no object need expire.
+            if transaction is not None:
+                transaction.close()
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """How patiently to retry, if there was a serialization conflict."""
+        assert self.error is not None
+        traits = traits_of(self._source.connection.dialect)
+        return self._source.policy if is_conflict(self.error, traits) else None
+
 
 class Burst(Attempt[Rows]):
     """Signals that are sent in one transaction.
@@ -53,16 +91,30 @@ class Burst(Attempt[Rows]):
         self._source = source
         self._claim = claim
         self._record = Record(sends=source.signals.name)
+        self._calls = 0
         #: The signals that have been claimed, whatever has become of them.
         self.rows: Rows = ()
+        #: Whether the sender had changed something in the session when it failed.
+        self._has_written = False
+
+    def run(self) -> None:
+        """Do the work; keep its result, or the error."""
+        try:
+            super().run()
+        except BaseException as error:
+            # Clients cancel what they wait for by errors that are no exceptions.
+            if not self._is_sending or ends_the_call(error):
+                raise
+            self.error = error
 
     def work(self) -> Rows:
         """Claim, delete, send, commit."""
         source = self._source
         with owned_transaction(source.session, self._record):
-            check = self._join_session()
+            source.join()
+            check = self._transaction_check()
             self.rows = self._claim(source.connection)
-            send(source.signals.model, self.rows, after_each_call=check)
+            self._send(check)
 
         return self.rows
 
@@ -70,6 +122,24 @@ class Burst(Attempt[Rows]):
     def keys(self) -> list[Key]:
         """The primary keys of the claimed signals, in their order."""
         return [self._source.signals.key_of(row) for row in self.rows]
+
+    @property
+    def confirmed(self) -> Rows:
+        """The signals of a failed burst that are known to have been sent.
+
+        None are known if the sender has written something: that has been rolled back,
+        and is written when they are sent again.
+        """
+        if self._has_written or not self._is_sending:
+            return ()
+        if isinstance(self.error, SignalsRefused):
+            refused = list(map(id, self.error.refused))
+            confirmed = [row for row in self.rows if id(row) not in refused]
+            # What names no signal of the burst says nothing of the others.
+            is_sound = len(confirmed) + len(set(refused)) == len(self.rows)
+            return confirmed if is_sound else ()
+
+        return self.rows[: self._calls]
 
     @property
     def retry_policy(self) -> RetryPolicy | None:
@@ -81,42 +151,61 @@ class Burst(Attempt[Rows]):
         policy = self._source.policy
         return (
             replace(policy, attempts=min(policy.attempts, _SENDS))
-            if self._was_sending
+            if self._is_sending
             else policy
         )
 
     @property
     def is_hopeless(self) -> bool:
         """Whether no signal in particular is to blame for the error."""
+        connection = self._source.connection
         return (
             self._record.violation is not None
-            or (self._lost_race and not self._was_sending)
             # A new connection would not be prepared for bursts.
-            or self._source.connection.invalidated
+            or connection.invalidated
+            or not (self._is_sending or self._may_be_signals_fault)
         )
+
+    @property
+    def _may_be_signals_fault(self) -> bool:
+        """Whether one row may be why the database has refused the burst."""
+        assert self.error is not None
+        if self._record.is_committing:
+            return isinstance(self.error, IntegrityError)
+
+        traits = traits_of(self._source.connection.dialect)
+        return not (self._lost_race or is_server_fault(self.error, traits))
 
     @property
     def _lost_race(self) -> bool:
         return self.error is not None and self._record.lost_race(self.error)
 
     @property
-    def _was_sending(self) -> bool:
+    def _is_sending(self) -> bool:
         return bool(self.rows) and not self._record.is_committing
 
-    def _join_session(self) -> Callable[[], None]:
-        """Make the session work on our connection, in the burst's transaction.
+    def _send(self, check: Callable[[], None]) -> None:
+        def note_call() -> None:
+            check()
+            self._calls += 1
 
-        :return: A check that the transaction is still the same.
-        """
-        session, connection = self._source.session(), self._source.connection
-        session.connection(bind_arguments={"bind": connection})
-        begin_really(connection)
-        transaction = session.get_transaction()
+        # From now on, only a sender writes.
+        self._record.wrote = False
+        try:
+            send(self._source.signals.model, self.rows, after_each_call=note_call)
+        except BaseException:
+            self._has_written = has_uncommitted_work(self._source.session)
+            raise
+
+    def _transaction_check(self) -> Callable[[], None]:
+        """Return a check that the transaction has not been ended by a sender."""
+        session, connection = self._source.session, self._source.connection
+        transaction = session().get_transaction()
         root = connection.get_transaction()
 
         def check() -> None:
             if (
-                self._source.session().get_transaction() is not transaction
+                session().get_transaction() is not transaction
                 or connection.get_transaction() is not root
                 or not (root and root.is_active)
             ):
@@ -131,34 +220,87 @@ class Burst(Attempt[Rows]):
         return check
 
 
-class Query(Attempt[T]):
-    """A query in a transaction of its own, so that no lock or snapshot stays."""
+class Settlement(Attempt[int]):
+    """The deletion of signals that have been sent by a burst that failed afterwards.
 
-    def __init__(self, source: Source, read: Callable[[Connection], T]) -> None:
+    :param claim_only: Deletes the signal with a key, unless somebody else holds it.
+    :param confirmed: The signals that have been sent.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        claim_only: Callable[[Connection, Key], Rows],
+        confirmed: Rows,
+    ) -> None:
         self._source = source
-        self._read = read
+        self._claim_only = claim_only
+        self._confirmed = confirmed
+        self._record = Record(sends=source.signals.name)
 
-    def work(self) -> T:
-        """Read in a transaction."""
-        with self._source.connection.begin():
-            return self._read(self._source.connection)
+    def work(self) -> int:
+        """Delete the signals by their keys; return how many were still there."""
+        source, deleted = self._source, 0
+        with owned_transaction(source.session, self._record):
+            source.join()
+            for row in self._confirmed:
+                found = self._claim_only(source.connection, source.signals.key_of(row))
+                if not all(tuple(other) == tuple(row) for other in found):
+                    raise RuntimeError(
+                        f"A signal of '{source.signals.name}' has been replaced by"
+                        f" another one with the same primary key while it was sent."
+                    )
+                deleted += len(found)
+
+        return deleted
 
     @property
     def retry_policy(self) -> RetryPolicy | None:
-        """How patiently to retry, if there was a serialization conflict."""
-        assert self.error is not None
-        traits = traits_of(self._source.connection.dialect)
-        return self._source.policy if is_conflict(self.error, traits) else None
+        """How patiently to retry, if it lost a race."""
+        lost_race = self.error is not None and self._record.lost_race(self.error)
+        return self._source.policy if lost_race else None
 
 
 @contextmanager
-def connection_for_bursts(engine: Engine) -> Iterator[Connection]:
-    """Check out one connection for a whole pass, and prepare it for its bursts."""
-    with engine.connect() as connection:
-        level = traits_of(engine.dialect).flush_isolation_level
-        if level is not None:
-            # Until the connection is returned to the pool.
-            connection = connection.execution_options(isolation_level=level)
+def connection_for_bursts(bind: Engine | Connection) -> Iterator[Connection]:
+    """Check out one connection for a whole pass, and prepare it for its bursts.
 
+    :param bind: A connection is used as it is: whoever has put it in the place of the
+        engine wants to roll back what happens on it.
+    """
+    if isinstance(bind, Connection):
+        yield bind
+        return
+
+    traits = traits_of(bind.dialect)
+    with bind.connect() as connection:
+        if traits.flush_isolation_level is not None:
+            # Until the connection is returned to the pool.
+            connection = connection.execution_options(
+                isolation_level=traits.flush_isolation_level
+            )
         with without_prepared_statements(connection):
-            yield connection
+            try:
+                yield connection
+            except DBAPIError as error:
+                if has_code(error.orig, traits.demoted):
+                    # The address may lead to another server in the meantime.
+                    connection.invalidate(error)
+                raise
+
+
+def bind_for_writes(
+    session: scoped_session[Any], signals: SignalTable
+) -> Engine | Connection:
+    """Return where the session writes to the table: reads may go to a replica.
+
+    :raises TypeError: If that is neither an engine nor a connection.
+    """
+    bind = session.get_bind(signals.model, clause=delete(signals.table))
+    if isinstance(bind, Engine | Connection):
+        return bind
+
+    raise TypeError(
+        f"Signals of '{signals.name}' cannot be flushed: 'get_bind' of the session must"
+        f" return an engine or a connection, got {bind!r}."
+    )

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from ._dialects import Traits, traits_of
 from ._keys import KeyOrder
 from ._models import SignalTable
+from ._reflection import PRIMARY, TableFacts, schema_on
 
 Rows = Sequence[Row[Any]]
 Parameters = dict[str, Any]
@@ -40,11 +41,13 @@ class Target:
     :param signals: The table of the signals.
     :param order: How the database compares the primary key.
     :param dialect: The database.
+    :param facts: What the database knows of the table.
     """
 
     signals: SignalTable
     order: KeyOrder
     dialect: Dialect
+    facts: TableFacts
 
     @property
     def traits(self) -> Traits:
@@ -53,10 +56,12 @@ class Target:
 
     @property
     def index_hint(self) -> str | None:
-        """How to tell the database to use the index of the primary key."""
-        signals = self.signals
-        has_index = set(signals.key) == set(signals.table.primary_key)
-        return self.traits.key_index if has_index else None
+        """How to tell the database to use the index of the key."""
+        hint, index = self.traits.index_hint, self.facts.index
+        if hint is None or index is None:
+            return None
+
+        return hint.format(index if index == PRIMARY else quote(self, index))
 
     @property
     def key(self) -> ColumnElement[Any]:
@@ -107,7 +112,7 @@ def _delete_values(target: Target) -> Deletion:
     """Delete by a list of keys."""
     (column,), (position,) = target.signals.key, target.signals.key_positions
     keys = bindparam("keys", expanding=True, type_=column.type)
-    condition = f"{_quote(target, column.name)} IN :keys"
+    condition = f"{quote(target, column.name)} IN :keys"
 
     @cache
     def deletion_in(schema: str | None) -> TextClause:
@@ -115,7 +120,7 @@ def _delete_values(target: Target) -> Deletion:
 
     def delete_values(connection: Connection, rows: Rows) -> int:
         parameters = {"keys": [row[position] for row in rows], "limit": len(rows)}
-        deletion = deletion_in(_schema_on(connection, target))
+        deletion = deletion_in(schema_on(connection, target.signals.table))
         return connection.execute(deletion, parameters).rowcount
 
     return delete_values
@@ -127,7 +132,7 @@ def _delete_tuples(target: Target) -> Deletion:
     For a list of tuples MariaDB may scan the whole index.
     """
     signals, order = target.signals, target.order
-    names = [_quote(target, column.name) for column in signals.key]
+    names = [quote(target, column.name) for column in signals.key]
 
     @cache
     def deletion_of(schema: str | None, count: int) -> TextClause:
@@ -150,7 +155,7 @@ def _delete_tuples(target: Target) -> Deletion:
             key = signals.key_of(rows[min(n, len(rows) - 1)])
             parameters |= order.parameters(f"key{n}", key)
 
-        deletion = deletion_of(_schema_on(connection, target), count)
+        deletion = deletion_of(schema_on(connection, target.signals.table), count)
         return connection.execute(deletion, parameters).rowcount
 
     return delete_tuples
@@ -159,9 +164,9 @@ def _delete_tuples(target: Target) -> Deletion:
 def _joined_deletion(target: Target, schema: str | None, condition: str) -> TextClause:
     """Return the deletion of the keys that meet a condition."""
     # SQLAlchemy has no STRAIGHT_JOIN, so this DELETE is a text.
-    names = [_quote(target, column.name) for column in target.signals.key]
+    names = [quote(target, column.name) for column in target.signals.key]
     parts = filter(None, (schema, target.signals.table.name))
-    table = ".".join(_quote(target, part) for part in parts)
+    table = ".".join(quote(target, part) for part in parts)
     matches = " AND ".join(f"gone.{name} = claimed.{name}" for name in names)
     return text(
         f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table} {target.index_hint}"
@@ -170,16 +175,9 @@ def _joined_deletion(target: Target, schema: str | None, condition: str) -> Text
     )
 
 
-def _quote(target: Target, name: str) -> str:
+def quote(target: Target, name: str) -> str:
     """Return an identifier as a part of a text, in which a colon begins a bind."""
     # The dialect in use would double each '%', as the text does again.
     dialect_class: Any = type(target.dialect)
     quote = dialect_class(paramstyle="named").identifier_preparer.quote
     return str(quote(name)).replace(":", r"\:")
-
-
-def _schema_on(connection: Connection, target: Target) -> str | None:
-    """Return the schema of the table; SQLAlchemy translates none in a text."""
-    schema = target.signals.table.schema
-    names = connection.get_execution_options().get("schema_translate_map") or {}
-    return names.get(schema, schema)

@@ -32,8 +32,8 @@ class Traits:
     :param skips_locked_rows: Whether ``SKIP LOCKED`` can be relied on.
     :param compares_row_values: Whether the index of a composite key is used
         for ``(a, b) > (:a, :b)``.
-    :param key_index: How a statement is told to use the index of the primary key, if
-        it would rather scan another one, and lock what it finds there.
+    :param index_hint: How a statement is told to use the index ``{}``, if it would
+        rather scan another one, and lock what it finds there.
     :param trusts_statistics: Whether the planner believes in old statistics, which are
         wrong for a table that is empty at night and full at noon.
     :param compares_enums_as_text: Whether an ``ENUM`` is ordered by position, but
@@ -46,6 +46,14 @@ class Traits:
         driver would not begin one before the first write.
     :param lock_timeout: The statement that makes a connection wait no longer than
         ``{}`` seconds for a lock, where the driver has no argument for it.
+    :param late_constraints: The query for the constraints that would be checked at
+        the commit only when rows of ``:table`` are deleted.
+    :param check_constraints: The statement that has the constraints ``{}`` checked
+        at once.
+    :param server_faults: The codes of errors that the server is to blame for, or the
+        rights on it, and no row; what begins with one of these counts too.
+    :param demoted: Those of them that say that the server no longer takes writes:
+        another connection may lead to one that does.
     :param conflicts: The codes of errors that another attempt can cure.
     :param collisions: The codes of violated constraints that another attempt
         can cure, because another transaction's rows are to blame.
@@ -54,13 +62,17 @@ class Traits:
     strategy: Strategy = Strategy.LOCK_AND_DELETE_EACH
     skips_locked_rows: bool = False
     compares_row_values: bool = False
-    key_index: str | None = None
+    index_hint: str | None = None
     trusts_statistics: bool = False
     compares_enums_as_text: bool = False
     flush_isolation_level: str | None = None
     atomic_isolation_level: str | None = None
     begin: str | None = None
     lock_timeout: str | None = None
+    late_constraints: str | None = None
+    check_constraints: str | None = None
+    server_faults: tuple[str | int, ...] = ()
+    demoted: frozenset[str | int] = frozenset()
     conflicts: frozenset[str | int] = frozenset()
     collisions: frozenset[str | int] = frozenset()
 
@@ -68,12 +80,28 @@ class Traits:
 _MYSQL = Traits(
     strategy=Strategy.LOCK_AND_DELETE_JOINED,
     skips_locked_rows=True,
-    key_index="FORCE INDEX (PRIMARY)",
+    index_hint="FORCE INDEX ({})",
     compares_enums_as_text=True,
     flush_isolation_level="READ COMMITTED",
     # REPEATABLE READ loses updates, without an error.
     atomic_isolation_level="SERIALIZABLE",
     lock_timeout="SET innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0}",
+    server_faults=(
+        1021,  # disk full
+        1044,  # access denied to the database
+        1047,  # a node of a cluster is not ready
+        1053,  # server shutdown in progress
+        1114,  # table is full
+        1142,  # command denied
+        1143,  # command denied for a column
+        1146,  # no such table
+        1180,  # error during commit
+        1290,  # read-only
+        1665,  # binlog_format=STATEMENT
+        1836,  # read-only mode
+        1927,  # connection was killed
+    ),
+    demoted=frozenset({1290, 1836}),
     conflicts=frozenset(
         {
             1020,  # record has changed since last read (MariaDB)
@@ -98,6 +126,26 @@ _POSTGRESQL = Traits(
     flush_isolation_level="READ COMMITTED",
     atomic_isolation_level="REPEATABLE READ",
     lock_timeout="SET LOCAL lock_timeout = '{0}s'",
+    late_constraints="""
+        SELECT DISTINCT quote_ident(nspname) || '.' || quote_ident(conname)
+        FROM pg_trigger
+        JOIN pg_constraint ON pg_constraint.oid = tgconstraint
+        JOIN pg_namespace ON pg_namespace.oid = connamespace
+        WHERE tgrelid = to_regclass(:table) AND tgdeferrable
+    """,
+    check_constraints="SET CONSTRAINTS {} IMMEDIATE",
+    server_faults=(
+        "08",  # connection exceptions
+        "25006",  # read-only transaction
+        "3D000",  # no such database
+        "42501",  # insufficient privilege
+        "42P01",  # no such table
+        "53",  # insufficient resources: disk full, out of memory
+        "57P",  # shutdown, crash, not yet accepting connections
+        "58",  # system error
+        "XX",  # internal error, corruption
+    ),
+    demoted=frozenset({"25006"}),
     conflicts=frozenset(
         {
             "40001",  # serialization failure
@@ -117,6 +165,13 @@ _SQLITE = Traits(
     strategy=Strategy.DELETE_KEYS,
     compares_row_values=True,
     begin="BEGIN",
+    server_faults=(
+        8,  # READONLY
+        10,  # IOERR
+        11,  # CORRUPT
+        13,  # FULL
+        14,  # CANTOPEN
+    ),
     conflicts=frozenset(
         {
             5,  # BUSY
@@ -163,6 +218,26 @@ def is_conflict(error: BaseException, traits: Traits) -> bool:
 def is_collision(error: BaseException, traits: Traits) -> bool:
     """Tell whether a constraint collided with another transaction's rows."""
     return isinstance(error, DBAPIError) and has_code(error.orig, traits.collisions)
+
+
+def is_server_fault(error: BaseException, traits: Traits) -> bool:
+    """Tell whether the server, its rights or the connection are to blame."""
+    if not isinstance(error, DBAPIError):
+        return False
+
+    return error.connection_invalidated or any(
+        _is_within(code, fault)
+        for code in codes_of(error.orig)
+        for fault in traits.server_faults
+    )
+
+
+def _is_within(code: str | int, fault: str | int) -> bool:
+    if isinstance(code, str) and isinstance(fault, str):
+        return code.startswith(fault)
+
+    # An extended result code of SQLite keeps its primary code in the low byte.
+    return code == fault or (isinstance(code, int) and code & 0xFF == fault)
 
 
 def has_code(driver_error: BaseException | None, codes: frozenset[str | int]) -> bool:

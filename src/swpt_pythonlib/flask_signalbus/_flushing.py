@@ -5,20 +5,27 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import scoped_session
 
-from ._bursts import Burst, Query, Source, connection_for_bursts
+from ._bursts import (
+    Burst,
+    Query,
+    Settlement,
+    Source,
+    bind_for_writes,
+    connection_for_bursts,
+)
 from ._deletions import Rows
 from ._flushable import burst_size, signal_table_of
 from ._keys import Key
 from ._models import Model, SignalTable
 from ._retry import RetryPolicy
-from ._statements import KeyRange, statements_of
+from ._statements import KeyRange, SignalStatements, statements_on
 from ._transactions import retry
 
 T = TypeVar("T")
@@ -37,9 +44,9 @@ class Tally:
     """What a flush has done so far."""
 
     sent: int = 0
-    first_error: Exception | None = None
+    first_error: BaseException | None = None
 
-    def add_error(self, error: Exception, message: str, *args: object) -> None:
+    def add_error(self, error: BaseException, message: str, *args: object) -> None:
         """Log an error, without its traceback if it is the one to be raised."""
         is_first = self.first_error is None
         self.first_error = self.first_error or error
@@ -80,30 +87,46 @@ def flush(
     :param tally: Where the pass notes what it has done.
     :raises Exception: What would make every burst fail.
     """
-    model = plan.signals.model
-    logger.info("Flushing %s.", plan.signals.name)
-    with connection_for_bursts(session.get_bind(model).engine) as connection:
+
+    def look(connection: Connection) -> tuple[SignalStatements, Key | None]:
+        statements = statements_on(connection, signals)
+        return statements, statements.newest_key(connection)
+
+    signals = plan.signals
+    logger.info("Flushing %s.", signals.name)
+    with connection_for_bursts(bind_for_writes(session, signals)) as connection:
         source = Source(
-            signals=plan.signals, session=session, connection=connection, policy=policy
+            signals=signals, session=session, connection=connection, policy=policy
         )
-        _Pass(source, plan.burst_size, tally).run()
+        statements, newest = retry(lambda: Query(source, look)).result()
+        if newest is not None:
+            source = replace(source, signals=statements.signals)
+            _Pass(source, statements, plan.burst_size, tally).run(newest)
 
 
 class _Pass:
     """A pass over the signals that are pending when it begins."""
 
-    def __init__(self, source: Source, burst_size: int, tally: Tally) -> None:
+    def __init__(
+        self,
+        source: Source,
+        statements: SignalStatements,
+        burst_size: int,
+        tally: Tally,
+    ) -> None:
         self._source = source
         self._name = source.signals.name
+        self._statements = statements
         self._size = burst_size
         self._tally = tally
-        self._statements = statements_of(source.signals, source.connection.dialect)
         self._failures_in_a_row = 0
 
-    def run(self) -> None:
-        """Send the signals, burst by burst, in the order of the primary key."""
-        newest = self._read(self._statements.newest_key)
-        keys = newest and KeyRange(None, newest)
+    def run(self, newest: Key) -> None:
+        """Send the signals, burst by burst, in the order of the primary key.
+
+        :param newest: The last key; what comes after it is left for the next pass.
+        """
+        keys: KeyRange | None = KeyRange(None, newest)
         while keys:
             keys = self._advance(keys)
 
@@ -131,14 +154,11 @@ class _Pass:
             return burst
 
         logger.debug("Sent a burst of %d signals of %s.", len(burst.rows), self._name)
-        self._tally.sent += len(burst.rows)
-        if burst.rows:
-            self._failures_in_a_row = 0
-
+        self._note_sent(len(burst.rows))
         return burst
 
     def _advance_one_by_one(
-        self, keys: KeyRange, burst: Burst, error: Exception
+        self, keys: KeyRange, burst: Burst, error: BaseException
     ) -> KeyRange | None:
         """Find out which signals of a failed burst can be sent without the others."""
         suspects = burst.keys or self._peek(keys, self._size)
@@ -154,14 +174,38 @@ class _Pass:
                 error, "Failed to send %d signals of %s at once.", count, self._name
             )
 
+        done = self._settle(burst)
         for key in suspects:
-            if not has_failed_alone:
+            if not has_failed_alone and key not in done:
                 self._send_alone(key)
             rest = keys.rest_after(key)
             if rest is None or not self._is_worth_going_on(rest):
                 return None
 
         return rest
+
+    def _settle(self, burst: Burst) -> set[Key]:
+        """Delete what a failed burst has sent; return the keys not to be sent again.
+
+        Somebody else may hold some of it now. It is theirs then.
+        """
+        confirmed = burst.confirmed
+        if not confirmed:
+            return set()
+
+        claim_only = self._statements.claim_only
+        settlement = retry(lambda: Settlement(self._source, claim_only, confirmed))
+        if settlement.error is not None:
+            self._tally.add_error(
+                settlement.error,
+                "Failed to delete %d signals of %s that have been sent.",
+                len(confirmed),
+                self._name,
+            )
+            return set()
+
+        self._note_sent(settlement.result())
+        return set(map(self._source.signals.key_of, confirmed))
 
     def _send_alone(self, key: Key) -> bool:
         """Send a signal in a burst of its own; tell whether it could be sent."""
@@ -171,7 +215,12 @@ class _Pass:
 
         return burst.error is None and bool(burst.rows)
 
-    def _note_failure(self, key: Key, error: Exception) -> None:
+    def _note_sent(self, count: int) -> None:
+        self._tally.sent += count
+        if count:
+            self._failures_in_a_row = 0
+
+    def _note_failure(self, key: Key, error: BaseException) -> None:
         self._failures_in_a_row += 1
         self._tally.add_error(
             error,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
@@ -117,6 +117,15 @@ class SignalTable:
             key_positions=tuple(columns.index(column) for column in key),
             identity_filter=_identity_filter(mapper),
         )
+
+    def ordered_by(self, names: Sequence[str]) -> SignalTable:
+        """Return the same table, with the columns of its key in another order."""
+        by_name = {
+            column.name: (column, position)
+            for column, position in zip(self.key, self.key_positions, strict=True)
+        }
+        key, positions = zip(*(by_name[name] for name in names), strict=True)
+        return replace(self, key=key, key_positions=positions)
 
     @property
     def name(self) -> str:

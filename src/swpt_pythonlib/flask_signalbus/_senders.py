@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,19 @@ def send(
     for row in rows:
         _check_has_run(model, model.send_signalbus_message(row))
         after_each_call()
+
+
+def ends_the_call(error: BaseException) -> bool:
+    """Tell whether somebody wants the flush to end, and not just a client to stop."""
+    greenlet = sys.modules.get("greenlet")
+    exits: tuple[type[BaseException], ...] = (
+        KeyboardInterrupt,
+        SystemExit,
+        GeneratorExit,
+    )
+    return isinstance(error, exits) or (
+        greenlet is not None and isinstance(error, greenlet.GreenletExit)
+    )
 
 
 def _check_has_run(model: Model, result: object) -> None:

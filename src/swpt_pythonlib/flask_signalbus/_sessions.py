@@ -88,7 +88,7 @@ class Record:
     wrote: bool = False
     connections: dict[Connection, DBAPIError | None] = field(default_factory=dict)
 
-    def lost_race(self, error: Exception) -> bool:
+    def lost_race(self, error: BaseException) -> bool:
         """Tell whether an error means that another attempt could succeed."""
         return error is self.conflict or isinstance(error, DBSerializationError)
 

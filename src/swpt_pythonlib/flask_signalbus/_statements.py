@@ -12,13 +12,16 @@ from sqlalchemy import (
     Dialect,
     Integer,
     Select,
+    TextClause,
     and_,
     select,
+    text,
 )
 
 from ._deletions import Parameters, Rows, Target
 from ._keys import Key, KeyOrder
 from ._models import SignalTable
+from ._reflection import TableFacts, facts_of
 from ._strategies import Claim, build_claim
 
 
@@ -34,13 +37,21 @@ class KeyRange:
         return None if key == self.last else KeyRange(key, self.last)
 
 
-@lru_cache(maxsize=256)
-def statements_of(signals: SignalTable, dialect: Dialect) -> SignalStatements:
-    """Return the statements for a signal table, which are built once.
+def statements_on(connection: Connection, signals: SignalTable) -> SignalStatements:
+    """Return the statements for a signal table, as it is in the database.
 
-    SQLAlchemy need not analyze a statement again when it is given the same object.
+    They are built once: SQLAlchemy need not analyze a statement again when it is given
+    the same object.
     """
-    return SignalStatements(signals, dialect)
+    facts = facts_of(signals, connection)
+    return _statements_of(signals, connection.dialect, facts)
+
+
+@lru_cache(maxsize=256)
+def _statements_of(
+    signals: SignalTable, dialect: Dialect, facts: TableFacts
+) -> SignalStatements:
+    return SignalStatements(signals, dialect, facts)
 
 
 class SignalStatements:
@@ -48,12 +59,17 @@ class SignalStatements:
 
     :param signals: The table of the signals.
     :param dialect: The database that executes the statements.
+    :param facts: What the database knows of the table.
     """
 
-    def __init__(self, signals: SignalTable, dialect: Dialect) -> None:
-        self._signals = signals
-        self._order = KeyOrder(signals.key, dialect)
-        self._target = Target(signals, self._order, dialect)
+    def __init__(
+        self, signals: SignalTable, dialect: Dialect, facts: TableFacts
+    ) -> None:
+        #: The table, with its key in the order in which signals are claimed.
+        self.signals = signals.ordered_by(facts.key)
+        self._facts = facts
+        self._order = KeyOrder(self.signals.key, dialect)
+        self._target = Target(self.signals, self._order, dialect, facts)
 
     def newest_key(self, connection: Connection) -> Key | None:
         """Return the last key of all, or ``None`` if nothing is pending."""
@@ -63,7 +79,7 @@ class SignalStatements:
     def peek(self, connection: Connection, keys: KeyRange, limit: int) -> list[Key]:
         """Return the first keys of a range, including those that others hold."""
         first = self._select_first(self._within(has_start=keys.after is not None))
-        statement = first.with_only_columns(*self._signals.key)
+        statement = first.with_only_columns(*self.signals.key)
         rows = connection.execute(statement, self._parameters(keys, limit))
         return [tuple(row) for row in rows]
 
@@ -74,17 +90,31 @@ class SignalStatements:
         :raises RuntimeError: If a claimed signal could not be deleted.
         """
         claim = self._claim_first if keys.after is None else self._claim_next
-        return claim(connection, self._parameters(keys, limit))
+        return self._check(connection, claim(connection, self._parameters(keys, limit)))
 
     def claim_only(self, connection: Connection, key: Key) -> Rows:
         """Delete one signal, unless it is gone or somebody else holds it."""
         parameters = self._order.parameters("only", key)
-        return self._claim_only(connection, {**parameters, "limit": 1})
+        rows = self._claim_only(connection, {**parameters, "limit": 1})
+        return self._check(connection, rows)
+
+    def _check(self, connection: Connection, rows: Rows) -> Rows:
+        """Have constraints checked now that would be checked after the send."""
+        if rows and self._check_constraints is not None:
+            connection.execute(self._check_constraints)
+
+        return rows
+
+    @cached_property
+    def _check_constraints(self) -> TextClause | None:
+        names = ", ".join(self._facts.late_constraints).replace(":", r"\:")
+        statement = self._target.traits.check_constraints
+        return text(statement.format(names)) if statement and names else None
 
     @cached_property
     def _select_newest(self) -> Select[Any]:
-        newest_first = (column.desc() for column in self._signals.key)
-        return self._select(*self._signals.key).order_by(*newest_first).limit(1)
+        newest_first = (column.desc() for column in self.signals.key)
+        return self._select(*self.signals.key).order_by(*newest_first).limit(1)
 
     @cached_property
     def _claim_first(self) -> Claim:
@@ -102,15 +132,17 @@ class SignalStatements:
         return build_claim(self._target, self._select_first(condition))
 
     def _select_first(self, condition: ColumnElement[bool]) -> Select[Any]:
-        statement = self._select(*self._signals.columns).where(condition)
+        statement = self._select(*self.signals.columns).where(condition)
         hint = self._target.index_hint
         if hint is not None:
-            statement = statement.with_hint(self._signals.table, hint)
+            # SQLAlchemy formats it with the name of the table.
+            hint = hint.replace("%", "%%")
+            statement = statement.with_hint(self.signals.table, hint)
         limit = self._order.bind("limit", Integer())
-        return statement.order_by(*self._signals.key).limit(limit)
+        return statement.order_by(*self.signals.key).limit(limit)
 
     def _select(self, *columns: ColumnElement[Any]) -> Select[Any]:
-        return select(*columns).where(*self._signals.identity_filter)
+        return select(*columns).where(*self.signals.identity_filter)
 
     def _within(self, *, has_start: bool) -> ColumnElement[bool]:
         is_up_to_last = self._order.is_up_to("last")

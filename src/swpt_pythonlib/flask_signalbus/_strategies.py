@@ -45,8 +45,8 @@ def build_claim(target: Target, first: Select[Any]) -> Claim:
     :param first: Finds the first signals of a range of keys, up to a limit.
     """
     strategy = target.traits.strategy
-    if strategy is Strategy.LOCK_AND_DELETE_JOINED and target.index_hint is None:
-        # Without the index of the key, the joined deletion would scan the table.
+    if strategy is Strategy.LOCK_AND_DELETE_JOINED and not target.facts.has_primary_key:
+        # Without the primary key, the joined deletion may scan the table.
         strategy = Strategy.LOCK_AND_DELETE_EACH
 
     return _BUILDERS[strategy](target, first)

@@ -29,7 +29,7 @@ class Attempt(ABC, Generic[T]):
     """Work that is run once, and what became of it."""
 
     _result: T
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def run(self) -> None:
         """Do the work; keep its result, or the error."""

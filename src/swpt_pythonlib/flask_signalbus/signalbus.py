@@ -12,6 +12,7 @@ from ._flushing import Plan, Tally, flush, plan_of
 from ._mixins import SQLAlchemyMixin
 from ._models import Model, choose, signal_models_of
 from ._retry import RetryPolicy
+from ._senders import ends_the_call
 from ._sessions import has_uncommitted_work, owner_of, watch
 from ._transactions import configured_policy
 from .signalbus_cli import signalbus as command_group
@@ -112,11 +113,14 @@ class SignalBus:
         together with the deletion, and vanishes with it when they raise. They
         must neither commit nor roll back the session.
 
-        When a sender raises, its signals stay in the database. If they were
-        several, each is tried again on its own, so that those that can be sent
-        are sent; those that had been sent before the error are sent again. When
-        nothing gets through, the model is given up after about ten attempts.
-        The other models are flushed nevertheless.
+        When a sender raises, its burst is rolled back. What is known to have been
+        sent is then deleted: the signals before the one at which the single sender
+        raised, and those that a bulk sender does not name in
+        :class:`~swpt_pythonlib.flask_signalbus.SignalsRefused`; they are sent again
+        only if the sender has written through ``db.session``. The others are tried
+        again one by one, so that those that can be sent are sent. When nothing
+        gets through, the model is given up after about ten attempts. The other
+        models are flushed nevertheless.
 
         :param models: The signal models to flush; all of them by default.
         :return: The number of signals that this call has sent.
@@ -127,8 +131,10 @@ class SignalBus:
             sender ends the transaction.
         :raises ValueError: If a ``signalbus_burst_count`` is not a positive
             integer. Nothing has been sent then.
-        :raises Exception: The first error of a sender or of the database, when
-            all the models have been flushed; the others are logged.
+        :raises BaseException: The first error of a sender or of the database, when
+            all the models have been flushed; the others are logged. Only
+            ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit`` and
+            ``GreenletExit`` end the flush at once.
         """
         if current_app.extensions.get("signalbus") is not self:
             raise RuntimeError(
@@ -143,7 +149,9 @@ class SignalBus:
         for plan in plans:
             try:
                 flush(plan, self._db.session, policy, tally)
-            except Exception as error:
+            except BaseException as error:
+                if ends_the_call(error):
+                    raise
                 tally.add_error(error, "Failed to flush %s.", plan.signals.name)
 
         if tally.first_error is not None:
