@@ -140,7 +140,7 @@ class _Pass:
         if len(burst.rows) < self._size:
             return None
 
-        return keys.rest_after(burst.keys[-1])
+        return keys.rest_after(self._source.signals.key_of(burst.rows[-1]))
 
     def _flush(self, claim: Callable[[Connection], Rows]) -> Burst:
         """Send a burst, again if it lost a race; return the last attempt.
