@@ -12,6 +12,7 @@ from support.engines import engines_of
 from support.extensions import AtomicSQLAlchemy
 from support.models import Account, Tag, db
 from support.own_models import OwnModel, model_of
+from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin
 
 
 def test_a_read_opens_a_transaction(app: Flask, tables: str) -> None:
@@ -199,3 +200,68 @@ def test_tags_of_one_database_are_no_business_of_another(
     here = db.session.scalars(sa.select(Tag.name)).all()
 
     assert (here, there) == (["here"], ["there"])
+
+
+@pytest.mark.once
+def test_a_migration_can_turn_foreign_keys_off(make_db: Any) -> None:
+    """A10: SQLite ignores it within a transaction, which ours would be."""
+    own_db = make_db(AtomicProceduresMixin)
+
+    with own_db.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+        on = connection.exec_driver_sql("PRAGMA foreign_keys").scalar()
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        off = connection.exec_driver_sql("PRAGMA foreign_keys").scalar()
+        connection.exec_driver_sql("CREATE TABLE migrated (id INTEGER)")
+        connection.rollback()
+
+    assert (on, off) == (1, 0)
+    assert not sa.inspect(own_db.engine).has_table("migrated")
+
+
+@pytest.mark.once
+def test_what_has_been_written_is_not_committed_for_a_pragma(make_db: Any) -> None:
+    """A10: the setting stays as it is then, as SQLite wants it."""
+    own_db = make_db(AtomicProceduresMixin)
+
+    with own_db.engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE migrated (id INTEGER)")
+        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+        connection.rollback()
+
+    assert not sa.inspect(own_db.engine).has_table("migrated")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("statement", ["BEGIN", "BEGIN IMMEDIATE"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_application_may_begin_its_transactions_itself(
+    make_db: Any, statement: str, is_first: bool
+) -> None:
+    """A10: by SQLAlchemy's own recipe, which listens before us or after us."""
+
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+    target: Any = sa.Engine
+    if is_first:
+        sa.event.listen(target, "begin", begin)
+    own_db = make_db(AtomicProceduresMixin)
+    if not is_first:
+        target = own_db.engine
+        sa.event.listen(target, "begin", begin)
+    try:
+        with own_db.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE begun (id INTEGER)")
+        with own_db.engine.connect() as connection:
+            connection.exec_driver_sql("INSERT INTO begun VALUES (1)")
+            connection.rollback()
+            rows = connection.exec_driver_sql("SELECT * FROM begun").all()
+            connection.rollback()
+            connection.exec_driver_sql("DROP TABLE begun")
+            connection.commit()
+    finally:
+        sa.event.remove(target, "begin", begin)
+
+    assert rows == []

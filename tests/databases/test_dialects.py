@@ -171,6 +171,23 @@ def test_what_only_looks_like_a_conflict_is_none(name: str, error: Exception) ->
     assert not is_collision(error, traits)
 
 
+@pytest.mark.parametrize(
+    ("name", "error", "is_one"),
+    [
+        pytest.param("mariadb", pymysql(1205), False, id="MariaDB's NOWAIT"),
+        pytest.param("mariadb", pymysql(1020), True, id="a changed record"),
+        pytest.param("mysql", pymysql(1213), True, id="a deadlock"),
+        pytest.param("postgresql", psycopg2("40001"), True, id="PostgreSQL"),
+    ],
+)
+def test_nowait_hides_no_conflict(name: str, error: Exception, is_one: bool) -> None:
+    """A11: only MariaDB's timeout means that the lock was not to be waited for."""
+    statement = "SELECT 1 FOR UPDATE NOWAIT"
+    wrapped = sa.exc.DBAPIError(statement, {}, error)
+
+    assert is_conflict(wrapped, traits_of(dialect(name))) == is_one
+
+
 def test_of_an_unknown_database_nothing_is_assumed() -> None:
     """A11: it gets portable statements, and its own isolation levels."""
     traits = traits_of(dialect("mssql"))

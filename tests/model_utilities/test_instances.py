@@ -8,8 +8,10 @@ from flask import Flask
 from sqlalchemy import orm
 
 from support.models import Account, Pair, db
+from support.own_models import OwnModel, model_of
 from support.rivals import TIMEOUT, Rival
-from support.signatures import AddAccount, AppFactory
+from support.signatures import AddAccount, AppFactory, DBFactory
+from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin
 
 
 def test_an_instance_is_found_by_its_key(add_account: AddAccount) -> None:
@@ -209,3 +211,42 @@ def test_the_other_instances_of_the_session_are_left_alone(
 
     assert other in db.session
     assert not sa.inspect(other).expired
+
+
+def test_relationships_that_are_joined_eagerly_are_not_in_the_way_of_a_lock(
+    make_db: DBFactory,
+) -> None:
+    """M4: PostgreSQL cannot lock the nullable side of an outer join."""
+    own_db = make_db(AtomicProceduresMixin)
+
+    @model_of(own_db)
+    class Harbour(OwnModel):
+        id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+
+    @model_of(own_db)
+    class Ship(OwnModel):
+        id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+        kind: orm.Mapped[str] = orm.mapped_column(sa.String(9), default="ship")
+        harbour_id: orm.Mapped[int | None] = orm.mapped_column(
+            sa.ForeignKey(Harbour.id)
+        )
+        harbour: orm.Mapped[Any] = orm.relationship(Harbour, lazy="joined")
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "ship"}
+
+    class Ferry(Ship):  # of the model that has just been made
+        __tablename__ = "ferry"
+        id: orm.Mapped[int] = orm.mapped_column(
+            sa.ForeignKey(Ship.id), primary_key=True
+        )
+        cars: orm.Mapped[int] = orm.mapped_column(default=0)
+        __mapper_args__ = {"polymorphic_identity": "ferry"}
+
+    own_db.create_all()
+    own_db.session.add_all([Ship(id=1), Ferry(id=2, harbour=Harbour(id=3))])
+    own_db.session.commit()
+
+    ship: Any = Ship.lock_instance(1)
+    ferry: Any = Ferry.lock_instance(2, key_share=True)
+
+    assert ship.harbour is None
+    assert ferry.harbour.id == 3

@@ -19,6 +19,7 @@ class OwnModel:
     if TYPE_CHECKING:
         query: ClassVar[Any]
         get_instance: ClassVar[Any]
+        lock_instance: ClassVar[Any]
 
         def __init__(self, **values: Any) -> None: ...
 

@@ -1,6 +1,7 @@
 """Integrity errors that make a block start over, and those that do not."""
 
 import contextlib
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from flask import Flask
 from support.models import Account, Tag, db
 from support.races import OutOfOrder
 from support.signatures import Stored
-from swpt_pythonlib.flask_signalbus import DBSerializationError
+from swpt_pythonlib.flask_signalbus import RetryPolicy
 
 
 def test_a_collision_makes_the_block_start_over(app: Flask, stored: Stored) -> None:
@@ -84,10 +85,10 @@ def parent_and_child(app: Flask, dialect_name: str) -> None:
         remove_parent,
     ],
 )
-def test_what_another_attempt_can_cure_is_a_lost_race(
+def test_what_another_attempt_can_cure_is_retried_and_then_raised_as_it_is(
     app: Flask, collide: Callable[[], None]
 ) -> None:
-    """A9: a duplicate key or a foreign key; the cause is the integrity error."""
+    """A9: a duplicate key or a foreign key, when every attempt collides."""
     executions = []
 
     @db.atomic
@@ -96,11 +97,33 @@ def test_what_another_attempt_can_cure_is_a_lost_race(
         with db.retry_on_integrity_error():
             collide()
 
-    with pytest.raises(DBSerializationError) as caught:
+    with pytest.raises(sa.exc.IntegrityError):
         block()
 
-    assert isinstance(caught.value.__cause__, sa.exc.IntegrityError)
     assert len(executions) == app.config["SIGNALBUS_RETRY_POLICY"].attempts
+    assert db.session.scalars(sa.select(Tag.name)).all() == ["taken"]
+
+
+@pytest.mark.usefixtures("parent_and_child")
+def test_a_collision_that_every_attempt_meets_is_told_within_a_second(
+    app: Flask,
+) -> None:
+    """A9: with the policy that applications have; it is no race then."""
+    app.config["SIGNALBUS_RETRY_POLICY"] = RetryPolicy()
+    executions = []
+
+    @db.atomic
+    def block() -> None:
+        executions.append(1)
+        with db.retry_on_integrity_error():
+            collide_with_key()
+
+    started = time.monotonic()
+    with pytest.raises(sa.exc.IntegrityError):
+        block()
+
+    assert time.monotonic() - started < 1.0
+    assert 3 <= len(executions) <= 10
 
 
 def test_an_empty_column_is_not_a_lost_race(app: Flask) -> None:

@@ -1,5 +1,6 @@
 """What becomes of the objects of a block: its results, its arguments, its session."""
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -143,3 +144,73 @@ def test_an_object_that_is_passed_in_is_attached_after_a_commit_that_failed(
 
     assert attached == [True, True]
     assert stored() == {1: 105}
+
+
+def count_of_selects(work: Callable[[], object]) -> int:
+    statements: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    sa.event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        sa.event.remove(db.engine, "before_cursor_execute", note)
+    return sum(statement.startswith("SELECT") for statement in statements)
+
+
+def test_objects_that_a_block_does_not_touch_cost_it_nothing(
+    app: Flask, stored: Stored
+) -> None:
+    """A14: those that were in the session before it are not loaded for its end."""
+    accounts = [Account(id=id) for id in range(1, 51)]
+    db.session.add_all(accounts)
+    db.session.commit()
+
+    def touch_one() -> None:
+        accounts[0].value += 1
+
+    selects = count_of_selects(lambda: db.execute_atomic(touch_one))
+
+    assert selects == 1
+    assert stored()[1] == 1
+
+
+def test_objects_that_a_block_returns_are_loaded_by_one_statement(app: Flask) -> None:
+    """A14, A1: even if it has not looked at them."""
+    accounts = [Account(id=id, value=id) for id in range(1, 51)]
+    db.session.add_all(accounts)
+    db.session.commit()
+    results: list[Account] = []
+
+    selects = count_of_selects(
+        lambda: results.extend(db.execute_atomic(lambda: accounts))
+    )
+
+    assert selects == 1
+    assert [account.value for account in results] == list(range(1, 51))
+
+
+def test_what_the_database_fills_in_is_loaded_by_one_statement_per_model(
+    shop: AtomicSQLAlchemy, order_class: Any
+) -> None:
+    """A14: however many objects there are."""
+    statements: list[str] = []
+
+    @sa.event.listens_for(shop.engine, "before_cursor_execute")
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    @shop.atomic
+    def create() -> list[Any]:
+        orders = [order_class(pieces=i) for i in range(1, 21)]
+        shop.session.add_all(orders)
+        shop.session.flush()
+        statements.clear()
+        return orders
+
+    orders = create()
+
+    assert sum(statement.startswith("SELECT") for statement in statements) <= 1
+    assert [order.price for order in orders] == [7] * 20

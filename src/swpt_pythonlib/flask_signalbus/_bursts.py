@@ -18,7 +18,7 @@ from ._keys import Key
 from ._models import SignalTable
 from ._retry import RetryPolicy
 from ._senders import ends_the_call, send
-from ._sessions import Record, has_uncommitted_work, owned_transaction
+from ._sessions import Record, current, has_uncommitted_work, owned_transaction
 from ._transactions import Attempt
 from .exceptions import SignalsRefused
 
@@ -64,7 +64,7 @@ class Query(Attempt[T]):
     def work(self) -> T:
         """Read what the session sees."""
         self._source.join()
-        transaction = self._source.session().get_transaction()
+        transaction = current(self._source.session).get_transaction()
         try:
             return self._read(self._source.connection)
         finally:
@@ -200,12 +200,12 @@ class Burst(Attempt[Rows]):
     def _transaction_check(self) -> Callable[[], None]:
         """Return a check that the transaction has not been ended by a sender."""
         session, connection = self._source.session, self._source.connection
-        transaction = session().get_transaction()
+        transaction = current(session).get_transaction()
         root = connection.get_transaction()
 
         def check() -> None:
             if (
-                session().get_transaction() is not transaction
+                current(session).get_transaction() is not transaction
                 or connection.get_transaction() is not root
                 or not (root and root.is_active)
             ):

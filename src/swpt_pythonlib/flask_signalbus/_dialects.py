@@ -55,6 +55,8 @@ class Traits:
     :param demoted: Those of them that say that the server no longer takes writes:
         another connection may lead to one that does.
     :param conflicts: The codes of errors that another attempt can cure.
+    :param nowait_refusals: Those of them that are no conflict if the statement was not
+        to wait for a lock.
     :param collisions: The codes of violated constraints that another attempt
         can cure, because another transaction's rows are to blame.
     """
@@ -74,6 +76,7 @@ class Traits:
     server_faults: tuple[str | int, ...] = ()
     demoted: frozenset[str | int] = frozenset()
     conflicts: frozenset[str | int] = frozenset()
+    nowait_refusals: frozenset[str | int] = frozenset()
     collisions: frozenset[str | int] = frozenset()
 
 
@@ -109,6 +112,8 @@ _MYSQL = Traits(
             1213,  # deadlock found
         }
     ),
+    # MariaDB calls it a timeout too.
+    nowait_refusals=frozenset({1205}),
     collisions=frozenset(
         {
             1062,  # duplicate entry
@@ -207,12 +212,12 @@ def traits_of(dialect: Dialect | type[Dialect]) -> Traits:
 
 def is_conflict(error: BaseException, traits: Traits) -> bool:
     """Tell whether the database reported a serialization conflict."""
-    return (
-        isinstance(error, DBAPIError)
-        and has_code(error.orig, traits.conflicts)
-        # MariaDB calls it a timeout too if a lock was not to be waited for.
-        and "NOWAIT" not in (error.statement or "")
-    )
+    if not isinstance(error, DBAPIError):
+        return False
+
+    was_impatient = "NOWAIT" in (error.statement or "")
+    refusals = traits.nowait_refusals if was_impatient else frozenset()
+    return has_code(error.orig, traits.conflicts - refusals)
 
 
 def is_collision(error: BaseException, traits: Traits) -> bool:

@@ -61,6 +61,11 @@ def leave_transactions_to_us(driver_connection: Any, _: object) -> None:
     driver_connection.isolation_level = None
 
 
+def in_transaction(connection: Connection) -> bool:
+    """Tell whether the driver of SQLite is in a transaction."""
+    return bool(_driver_connection(connection).in_transaction)
+
+
 def is_aborted(connection: Connection) -> bool:
     """Tell what psycopg2 and psycopg know, without asking the server."""
     info = getattr(_driver_connection(connection), "info", None)

@@ -9,11 +9,20 @@ from typing import Any
 from sqlalchemy import URL, Connection, CreateEnginePlugin, Engine, event
 
 from ._dialects import traits_of
-from ._drivers import leave_transactions_to_us
+from ._drivers import in_transaction, leave_transactions_to_us
+from ._sessions import only_reads
 
 # The name under which the entry point of this distribution registers the plugin.
 PLUGIN = "swpt_flask_signalbus"
 
+_WROTE_NOTHING = "signalbus_wrote_nothing"
+
+_BEGIN = re.compile(r"\s*BEGIN\b", re.IGNORECASE)
+# A migration turns foreign keys off, which SQLite ignores within a transaction.
+_OUTSIDE = re.compile(
+    r"\s*(BEGIN\b|PRAGMA\s+(\w+\s*\.\s*)?(foreign_keys|journal_mode|synchronous)\s*[=(])",
+    re.IGNORECASE,
+)
 _LEVEL = re.compile("transaction[ _]isolation", re.IGNORECASE)
 
 
@@ -65,10 +74,36 @@ class RaceSafety(CreateEnginePlugin):
         if self._begins:
             event.listen(engine, "connect", leave_transactions_to_us)
             event.listen(engine, "begin", self._begin)
+            event.listen(engine, "before_cursor_execute", _give_way)
+            event.listen(engine, "after_cursor_execute", self._begin_again)
 
     def _begin(self, connection: Connection) -> None:
-        assert self._traits.begin is not None
-        connection.exec_driver_sql(self._traits.begin)
+        # An application may have a listener of its own that begins.
+        if not in_transaction(connection):
+            assert self._traits.begin is not None
+            connection.exec_driver_sql(self._traits.begin)
+            connection.info[_WROTE_NOTHING] = True
+
+    def _begin_again(
+        self, connection: Connection, cursor: object, statement: str, *_: object
+    ) -> None:
+        if connection.info.get(_WROTE_NOTHING) and not in_transaction(connection):
+            self._begin(connection)
+
+
+def _give_way(connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+    """End a transaction of ours, in which a statement would fail or do nothing.
+
+    It may be ended as long as it has written nothing.
+    """
+    if not connection.info.get(_WROTE_NOTHING):
+        return
+    if _OUTSIDE.match(statement) and in_transaction(connection):
+        cursor.execute("COMMIT")
+        # Whoever begins a transaction also ends it.
+        connection.info[_WROTE_NOTHING] = not _BEGIN.match(statement)
+    elif not only_reads(statement):
+        connection.info[_WROTE_NOTHING] = False
 
 
 def with_plugin(engine_options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import scoped_session
+
+from ._sessions import watch
 
 if TYPE_CHECKING:
     # What a mixin is in every class that can be used.
@@ -15,6 +18,20 @@ else:
 
 class SQLAlchemyMixin(_Base):
     """A class that is mixed into ``SQLAlchemy``, and comes before it."""
+
+    @property
+    def session(self) -> scoped_session[Any]:
+        """The session of the current application context.
+
+        It may be replaced by another one, as test fixtures do.
+        """
+        session: scoped_session[Any] = self.__dict__["session"]
+        return session
+
+    @session.setter
+    def session(self, session: scoped_session[Any]) -> None:
+        watch(session)
+        self.__dict__["session"] = session
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -6,6 +6,7 @@ import operator
 import types
 from typing import Any, ClassVar, Self
 
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import inspect, select
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -13,7 +14,6 @@ from sqlalchemy.orm import (
     DeclarativeMeta,
     InstanceState,
     Mapper,
-    scoped_session,
 )
 from sqlalchemy.orm.interfaces import ORMOption
 
@@ -24,7 +24,7 @@ class _ModelUtilitiesMixin:
     .. versionadded:: 1.0
     """
 
-    _signalbus_session: ClassVar[scoped_session[Any]]
+    _signalbus_db: ClassVar[SQLAlchemy]
 
     @classmethod
     def get_pk_values(cls, instance_or_pk: Any) -> tuple[Any, ...]:
@@ -41,7 +41,7 @@ class _ModelUtilitiesMixin:
         """
         mapper: Mapper[Any] = inspect(cls)
         if isinstance(instance_or_pk, cls):
-            cls._signalbus_session.flush()
+            cls._signalbus_db.session.flush()
             identity = inspect(instance_or_pk).identity
             values = identity or tuple(mapper.primary_key_from_instance(instance_or_pk))
         else:
@@ -61,7 +61,7 @@ class _ModelUtilitiesMixin:
         :param instance_or_pk: As in :meth:`get_pk_values`, which may raise.
         :param options: Loader options, for an instance that has to be loaded.
         """
-        session = cls._signalbus_session
+        session = cls._signalbus_db.session
         if isinstance(instance_or_pk, cls) and instance_or_pk in session:
             return instance_or_pk
 
@@ -81,14 +81,18 @@ class _ModelUtilitiesMixin:
         :param instance_or_pk: As in :meth:`get_pk_values`, which may raise.
         :param options: Loader options.
         :param kw: Arguments of SQLAlchemy's ``with_for_update``: ``read``,
-            ``nowait``, ``of``, ``skip_locked``, ``key_share``.
+            ``nowait``, ``of``, ``skip_locked``, ``key_share``. Unless ``of`` is
+            given, only the row of the instance is locked, and not those of
+            relationships that are joined to it, where the database can tell them
+            apart (MariaDB cannot).
         """
-        session = cls._signalbus_session
+        session = cls._signalbus_db.session
         key = cls.get_pk_values(instance_or_pk)
-        columns = inspect(cls).primary_key
+        mapper: Mapper[Any] = inspect(cls)
+        kw.setdefault("of", mapper.tables)
         statement = (
             select(cls)
-            .where(*map(operator.eq, columns, key))
+            .where(*map(operator.eq, mapper.primary_key, key))
             .options(*options)
             .with_for_update(**kw)
             .execution_options(populate_existing=True)

@@ -31,8 +31,10 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
+from threading import get_ident
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -49,12 +51,14 @@ _WATCHED = "signalbus_watched"
 
 logger = logging.getLogger(__name__)
 
-# Statements that write nothing, after comments and parentheses. A 'WITH' may
-# lead to either, so it is a read if no writing word follows.
+# Statements that write nothing, after comments and parentheses. A 'SELECT' or a 'WITH'
+# may lead to either, so it is a read if no writing word follows.
 _READ = re.compile(
     r"""(?: \s | \( | /\*(?:(?!\*/).)*\*/ | --[^\n]*\n )*+
-        (?: (?: SELECT | SHOW | SET | RESET | EXPLAIN | DESCRIBE | PRAGMA | VALUES
-              | TABLE | BEGIN | SAVEPOINT | RELEASE | ROLLBACK ) \b
+        (?: (?: SHOW | SET | RESET | USE | EXPLAIN | DESC | DESCRIBE | PRAGMA | VALUES
+              | TABLE | DECLARE | FETCH | MOVE | CLOSE | BEGIN | START | SAVEPOINT
+              | RELEASE | ROLLBACK ) \b
+          | SELECT \b (?! .* \b INTO \b )
           | WITH \b (?! .* \b (?: INSERT | UPDATE | DELETE | MERGE ) \b ) )""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
@@ -112,7 +116,7 @@ class Record:
             connection.info[_RECORD] = self
 
 
-def watch(session: scoped_session[Any]) -> None:
+def watch(session: Session | scoped_session[Any]) -> None:
     """Keep the record of a session's transactions, from now on."""
     for name, listener in _SESSION_EVENTS.items():
         event.listen(session, name, listener)
@@ -135,6 +139,21 @@ def has_uncommitted_work(session: scoped_session[Any]) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class _Ownership:
+    """The record of an owner, wherever the session of its scope may have gone."""
+
+    session: scoped_session[Any] | Session
+    scope: object
+    record: Record
+
+
+# What owns sessions now, the outermost first; a thread or a greenlet has its own.
+_OWNERSHIPS: ContextVar[tuple[_Ownership, ...]] = ContextVar(
+    "signalbus_ownerships", default=()
+)
+
+
 @contextmanager
 def owned_transaction(session: scoped_session[Any], record: Record) -> Iterator[None]:
     """Own the transaction of the session; commit it at the end, or roll it back.
@@ -143,10 +162,11 @@ def owned_transaction(session: scoped_session[Any], record: Record) -> Iterator[
     something else of it: the database may have rolled back the first half of
     the transaction, and would commit the second.
     """
-    info = session.info
     if (unowned := _record_of(session)) is not None:
         record.take_over(unowned)
-    info[_RECORD] = record
+    session.info[_RECORD] = record
+    ownership = _Ownership(session, _scope_of(session), record)
+    token = _OWNERSHIPS.set((*_OWNERSHIPS.get(), ownership))
     try:
         yield
         session.flush()
@@ -163,7 +183,8 @@ def owned_transaction(session: scoped_session[Any], record: Record) -> Iterator[
         raise
     finally:
         record.is_owned = False
-        info.pop(_RECORD, None)
+        session.info.pop(_RECORD, None)
+        _OWNERSHIPS.reset(token)
 
 
 def _roll_back(session: scoped_session[Any]) -> None:
@@ -172,7 +193,7 @@ def _roll_back(session: scoped_session[Any]) -> None:
         session.rollback()
     except Exception:
         logger.warning("A transaction could not be rolled back.", exc_info=True)
-        session().invalidate()
+        current(session).invalidate()
 
 
 def _raise_what_dooms(record: Record) -> None:
@@ -219,11 +240,12 @@ def _note_write(
     connection: Connection, cursor: object, statement: str, *_: object
 ) -> None:
     record = _record_on(connection)
-    record.wrote = record.wrote or not _only_reads(statement)
+    record.wrote = record.wrote or not only_reads(statement)
 
 
 @lru_cache
-def _only_reads(statement: str) -> bool:
+def only_reads(statement: str) -> bool:
+    """Tell whether a rollback of a statement would lose nothing."""
     return _READ.match(statement) is not None
 
 
@@ -283,7 +305,27 @@ def _note_end(session: Session, transaction: SessionTransaction) -> None:
 
 def _record_of(session: Session | scoped_session[Any]) -> Record | None:
     record: Record | None = session.info.get(_RECORD)
+    for ownership in _OWNERSHIPS.get() if record is None else ():
+        # The session has been removed, and has been followed by this one.
+        if (
+            ownership.scope == _scope_of(ownership.session)
+            and current(ownership.session).info is session.info
+        ):
+            record = session.info[_RECORD] = ownership.record
+
     return record
+
+
+def current(session: Session | scoped_session[Any]) -> Session:
+    """Return the session itself, if it is one of several that a proxy leads to."""
+    return session() if isinstance(session, scoped_session) else session
+
+
+def _scope_of(session: Session | scoped_session[Any]) -> object:
+    """Return what a proxy tells its sessions apart by."""
+    registry = getattr(session, "registry", None)
+    scope = getattr(registry, "scopefunc", get_ident)
+    return scope()
 
 
 def _record_on(connection: Connection) -> Record:

@@ -6,23 +6,30 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from flask import current_app
-from sqlalchemy import inspect
-from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import scoped_session
+from sqlalchemy import ColumnElement, inspect, select, tuple_
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import InstanceState, Mapper, lazyload, load_only, scoped_session
 
 from ._retry import RetryPolicy
-from ._sessions import Record, has_uncommitted_work, owned_transaction
+from ._sessions import Record, current, has_uncommitted_work, owned_transaction
 from .exceptions import DBSerializationError
 
 T = TypeVar("T")
 A = TypeVar("A", bound="Attempt[Any]")
 
 logger = logging.getLogger(__name__)
+
+# A block whose rows collide is executed this often at most, with pauses of at most so
+# many seconds.
+_COLLISIONS = 10
+_COLLISION_PAUSE = 0.1
+# How many keys a statement may hold on every database.
+_KEYS_PER_SELECT = 500
 
 
 class Attempt(ABC, Generic[T]):
@@ -111,20 +118,34 @@ class Block(Attempt[T]):
         self._policy = policy
         self._has_joined = has_joined
         self._record = Record(detaches_objects=True)
+        # What an earlier transaction has left behind; the block need not touch it.
+        self._bystanders = {
+            id(instance): instance for instance in session if inspect(instance).expired
+        }
 
     def work(self) -> T:
         """Execute the function in a transaction of its own, and commit."""
         with owned_transaction(self._session, self._record):
             result = self._function()
             self._session.flush()
-            _load_expired(self._session)
+            self._load_expired(result)
 
         return result
 
     @property
     def retry_policy(self) -> RetryPolicy | None:
-        """The application's policy, if the block lost a race and is repeatable."""
-        return self._policy if self._lost_race and self._is_repeatable else None
+        """How patiently to retry, if the block lost a race and is repeatable."""
+        if not (self._lost_race and self._is_repeatable):
+            return None
+        if self._collision is None:
+            return self._policy
+
+        # A row that collides with what a fresh execution sees is no lost race.
+        return replace(
+            self._policy,
+            attempts=min(self._policy.attempts, _COLLISIONS),
+            longest_pause=min(self._policy.longest_pause, _COLLISION_PAUSE),
+        )
 
     def result(self) -> T:
         """Return what the function has returned, or raise what it has raised.
@@ -138,12 +159,42 @@ class Block(Attempt[T]):
                 " changes that were made before it, or had committed a part of its own."
                 " What was not committed has been rolled back."
             ) from self.error
+        if self._collision is not None:
+            raise self._collision from self._collision.orig
 
         return super().result()
+
+    def _load_expired(self, result: object) -> None:
+        """Load what only the database knows, since detached objects cannot do it.
+
+        A statement per model and some hundreds of objects does it.
+        """
+        returned = {id(value) for value in _values_of(result)}
+        wanted: dict[type[Any], list[InstanceState[Any]]] = {}
+        for instance in self._session:
+            state = inspect(instance)
+            columns = state.expired_attributes.intersection(
+                state.mapper.column_attrs.keys()
+            )
+            is_bystander = (
+                self._bystanders.get(id(instance)) is instance and state.expired
+            )
+            if columns and (id(instance) in returned or not is_bystander):
+                wanted.setdefault(type(instance), []).append(state)
+
+        for model, states in wanted.items():
+            for i in range(0, len(states), _KEYS_PER_SELECT):
+                _load(self._session, model, states[i : i + _KEYS_PER_SELECT])
 
     @property
     def _lost_race(self) -> bool:
         return self.error is not None and self._record.lost_race(self.error)
+
+    @property
+    def _collision(self) -> DBAPIError | None:
+        """The violated constraint, if the block should start over for that."""
+        cause = getattr(self.error, "__cause__", None)
+        return cause if cause is self._record.collision else None
 
     @property
     def _is_repeatable(self) -> bool:
@@ -158,7 +209,7 @@ def run_block(
     :raises DBSerializationError: See :meth:`Block.result`.
     """
     has_joined = has_uncommitted_work(session)
-    if not has_joined and not session().expire_on_commit:
+    if not has_joined and not current(session).expire_on_commit:
         # What an earlier transaction has read may be out of date; no isolation level
         # would notice.
         session.expire_all()
@@ -169,15 +220,31 @@ def run_block(
     return retry(begin).result()
 
 
-def _load_expired(session: scoped_session[Any]) -> None:
-    """Load what only the database knows, since detached objects cannot do it."""
-    for instance in session:
-        state = inspect(instance)
-        columns = state.expired_attributes & set(state.mapper.column_attrs.keys())
-        if columns:
-            # The row may be gone; its object is nobody's result then.
-            with suppress(InvalidRequestError):
-                session.refresh(instance, columns)
+def _values_of(result: object) -> Iterable[object]:
+    """Return what a block has returned, and what that contains."""
+    if isinstance(result, Mapping):
+        return [result, *result.values()]
+    if isinstance(result, list | tuple | set | frozenset):
+        return [result, *result]
+
+    return [result]
+
+
+def _load(
+    session: scoped_session[Any], model: type[Any], states: Sequence[InstanceState[Any]]
+) -> None:
+    """Load the expired columns of instances; their rows may be gone."""
+    mapper: Mapper[Any] = inspect(model)
+    keys: list[Any] = [state.identity for state in states]
+    columns: ColumnElement[Any] = tuple_(*mapper.primary_key)
+    if len(mapper.primary_key) == 1:
+        columns, keys = mapper.primary_key[0], [key for (key,) in keys]
+
+    expired = set().union(*(state.expired_attributes for state in states))
+    names = expired.intersection(mapper.column_attrs.keys())
+    only_these = load_only(*(getattr(model, name) for name in sorted(names)))
+    statement = select(model).where(columns.in_(keys))
+    session.scalars(statement.options(only_these, lazyload("*"))).all()
 
 
 def configured_policy(default: RetryPolicy) -> RetryPolicy:

@@ -10,7 +10,6 @@ from typing import Any, ParamSpec, TypeVar
 from flask import Flask
 from flask_sqlalchemy.model import Model
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import scoped_session
 
 from ._engines import check_plugins, with_plugin
 from ._lazy import is_lazy
@@ -20,7 +19,7 @@ from ._mixins import SQLAlchemyMixin
 from ._model_utilities import _ModelUtilitiesMixin as _ModelUtilitiesMixin
 from ._model_utilities import with_utilities
 from ._retry import RetryPolicy
-from ._sessions import owner_of, watch
+from ._sessions import owner_of
 from ._transactions import configured_policy, run_block
 from .exceptions import DBSerializationError
 
@@ -67,8 +66,6 @@ class AtomicProceduresMixin(SQLAlchemyMixin):
     #: ``SIGNALBUS_RETRY_POLICY`` of an application takes precedence.
     retry_policy: RetryPolicy = RetryPolicy()
 
-    session: scoped_session[Any]
-
     def __init__(
         self,
         *args: Any,
@@ -82,9 +79,8 @@ class AtomicProceduresMixin(SQLAlchemyMixin):
             engine_options=with_plugin(engine_options or {}),
             **kwargs,
         )
-        watch(self.session)
         base: Any = self.Model
-        base._signalbus_session = self.session
+        base._signalbus_db = self
 
     def atomic(self, func: Callable[P, T]) -> Callable[P, T]:
         """Wrap a function in a transaction that is repeated if it loses a race.

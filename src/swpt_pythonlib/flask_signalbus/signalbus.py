@@ -13,7 +13,7 @@ from ._mixins import SQLAlchemyMixin
 from ._models import Model, choose, signal_models_of
 from ._retry import RetryPolicy
 from ._senders import ends_the_call
-from ._sessions import has_uncommitted_work, owner_of, watch
+from ._sessions import current, has_uncommitted_work, owner_of, watch
 from ._transactions import configured_policy
 from .signalbus_cli import signalbus as command_group
 
@@ -192,7 +192,7 @@ class SignalBus:
                 " changes; commit them or roll them back first."
             )
 
-        if session().in_transaction():
+        if current(session).in_transaction():
             # A rollback would lose what a function called by a SELECT has written.
             session.commit()
 
