@@ -135,9 +135,10 @@ def test_locking_keeps_what_is_pending(add_account: AddAccount) -> None:
 def test_arguments_of_with_for_update_are_passed_on(
     add_account: AddAccount, statements: list[str], kw: dict[str, Any]
 ) -> None:
-    """M4: all five of them."""
+    """M4: all five of them; only the row of the instance is locked by default."""
     add_account()
-    expected = sa.select(Account).where(Account.id == 1).with_for_update(**kw)
+    locking = {"of": Account, **kw}
+    expected = sa.select(Account).where(Account.id == 1).with_for_update(**locking)
 
     Account.lock_instance(1, **kw)
 

@@ -296,7 +296,8 @@ def bind_for_writes(
 
     :raises TypeError: If that is neither an engine nor a connection.
     """
-    bind = session.get_bind(signals.model, clause=delete(signals.table))
+    # Not by way of the proxy, which passes arguments that a recipe may not know.
+    bind = current(session).get_bind(signals.model, clause=delete(signals.table))
     if isinstance(bind, Engine | Connection):
         return bind
 

@@ -69,6 +69,10 @@ def facts_of(signals: SignalTable, connection: Connection) -> TableFacts:
         except NoSuchTableError:
             # The flush is about to raise what the database says of it.
             return TableFacts.as_declared(signals)
+        finally:
+            # MySQL's dialect has the connection hide errors from listeners while it
+            # reflects a table, and leaves it at that.
+            connection.execution_options(skip_user_error_events=False)
 
     return known[place]
 

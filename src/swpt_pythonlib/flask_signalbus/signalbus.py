@@ -86,7 +86,8 @@ class SignalBus:
                 " call 'db.init_app(app)' first."
             )
 
-        watch(self._db.session)
+        if not isinstance(self._db, SQLAlchemyMixin):
+            watch(self._db.session)
         app.extensions["signalbus"] = self
         app.cli.add_command(command_group)
 
