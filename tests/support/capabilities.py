@@ -19,6 +19,8 @@ MEANINGS = {
     "isolation_levels": "transactions can be told how isolated they are",
     "vacuum": "deleted rows take up space until a command removes them",
     "partitions": "rows of one table can lie at the same place of different tables",
+    "read_only": "a connection that stays open can become one that only reads",
+    "rows_read": "a connection can be asked how many rows it has read",
     "row_level_security": "a policy decides which rows a role can see",
     "late_constraints": "a constraint can be checked at the commit, or when one asks",
     "sqlstates": "a trigger can raise any error of the server",
@@ -55,6 +57,7 @@ _SERVER = {
     "concurrent_writers",
     "isolation_levels",
     "deadlocks",
+    "rows_read",
 }
 _MYSQL = {*_SERVER, "lock_timeouts"}
 _MARIADB = {*_MYSQL, "stale_writes_fail"}
@@ -82,6 +85,7 @@ ROWS = (
                 *_SERVER,
                 "stale_writes_fail",
                 "commit_conflicts",
+                "read_only",
                 "row_level_security",
                 "late_constraints",
                 "sqlstates",

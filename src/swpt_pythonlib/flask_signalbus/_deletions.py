@@ -19,7 +19,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from ._dialects import Traits, traits_of
+from ._dialects import Traits, quote, traits_of
 from ._keys import KeyOrder
 from ._models import SignalTable
 from ._reflection import PRIMARY, TableFacts, schema_on
@@ -61,7 +61,11 @@ class Target:
         if hint is None or index is None:
             return None
 
-        return hint.format(index if index == PRIMARY else quote(self, index))
+        if index == PRIMARY:
+            return hint.format(index)
+
+        # It is a part of a statement that SQLAlchemy compiles, not of a text.
+        return hint.format(self.dialect.identifier_preparer.quote(index))
 
     @property
     def key(self) -> ColumnElement[Any]:
@@ -112,7 +116,7 @@ def _delete_values(target: Target) -> Deletion:
     """Delete by a list of keys."""
     (column,), (position,) = target.signals.key, target.signals.key_positions
     keys = bindparam("keys", expanding=True, type_=column.type)
-    condition = f"{quote(target, column.name)} IN :keys"
+    condition = f"{_escaped(target, column.name)} IN :keys"
 
     @cache
     def deletion_in(schema: str | None) -> TextClause:
@@ -132,7 +136,7 @@ def _delete_tuples(target: Target) -> Deletion:
     For a list of tuples MariaDB may scan the whole index.
     """
     signals, order = target.signals, target.order
-    names = [quote(target, column.name) for column in signals.key]
+    names = [_escaped(target, column.name) for column in signals.key]
 
     @cache
     def deletion_of(schema: str | None, count: int) -> TextClause:
@@ -164,9 +168,9 @@ def _delete_tuples(target: Target) -> Deletion:
 def _joined_deletion(target: Target, schema: str | None, condition: str) -> TextClause:
     """Return the deletion of the keys that meet a condition."""
     # SQLAlchemy has no STRAIGHT_JOIN, so this DELETE is a text.
-    names = [quote(target, column.name) for column in target.signals.key]
+    names = [_escaped(target, column.name) for column in target.signals.key]
     parts = filter(None, (schema, target.signals.table.name))
-    table = ".".join(quote(target, part) for part in parts)
+    table = ".".join(_escaped(target, part) for part in parts)
     matches = " AND ".join(f"gone.{name} = claimed.{name}" for name in names)
     return text(
         f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table} {target.index_hint}"
@@ -175,9 +179,6 @@ def _joined_deletion(target: Target, schema: str | None, condition: str) -> Text
     )
 
 
-def quote(target: Target, name: str) -> str:
+def _escaped(target: Target, name: str) -> str:
     """Return an identifier as a part of a text, in which a colon begins a bind."""
-    # The dialect in use would double each '%', as the text does again.
-    dialect_class: Any = type(target.dialect)
-    quote = dialect_class(paramstyle="named").identifier_preparer.quote
-    return str(quote(name)).replace(":", r"\:")
+    return quote(target.dialect, name).replace(":", r"\:")

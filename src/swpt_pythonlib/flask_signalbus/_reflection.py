@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Table, inspect, text
+from sqlalchemy import Connection, Dialect, Index, Table, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.schema import CreateIndex
 
-from ._dialects import traits_of
+from ._dialects import quote, traits_of
 from ._models import SignalTable
 
 #: The name of the index of a primary key, where it can be told by name.
@@ -85,21 +86,21 @@ def schema_on(connection: Connection, table: Table) -> str | None:
 
 def _reflect(signals: SignalTable, connection: Connection) -> TableFacts:
     declared = TableFacts.as_declared(signals)
+    traits = traits_of(connection.dialect)
     key, index = next(_indexes(signals, connection), (None, None))
     if key is None:
-        columns = ", ".join(declared.key)
         logger.warning(
             "No index of the table '%s' has exactly the columns of the key of '%s', so"
-            " each burst sorts all that is pending. Create one: CREATE UNIQUE INDEX ON"
-            " %s (%s).",
+            " each burst sorts all that is pending. Create one: %s",
             signals.table.fullname,
             signals.name,
-            signals.table.fullname,
-            columns,
+            _index_to_create(signals, connection),
         )
 
     return TableFacts(
-        key or declared.key, index, tuple(_late_constraints(signals, connection))
+        key or declared.key,
+        index,
+        tuple(_ask(traits.late_constraints, signals, connection)),
     )
 
 
@@ -121,9 +122,11 @@ def _indexes(
     )
     # Databases that fold names to one case reflect them in theirs.
     names = {column.name.lower(): column.name for column in signals.key}
+    query = traits_of(connection.dialect).unordered_indexes
+    unordered = _ask(query, signals, connection)
     for columns, index in candidates:
         folded = [str(column).lower() for column in columns]
-        if sorted(folded) == sorted(names):
+        if sorted(folded) == sorted(names) and index not in unordered:
             yield tuple(names[column] for column in folded), index
 
 
@@ -140,12 +143,27 @@ def _is_plain(index: ReflectedIndex) -> bool:
     )
 
 
-def _late_constraints(signals: SignalTable, connection: Connection) -> list[str]:
-    query = traits_of(connection.dialect).late_constraints
+def _index_to_create(signals: SignalTable, connection: Connection) -> str:
+    index = Index(f"ix_{signals.table.name}_key", *signals.key, unique=True)
+    # Only the statement is wanted; the table is not to keep the index.
+    signals.table.indexes.discard(index)
+    return str(CreateIndex(index).compile(connection))
+
+
+def _ask(query: str | None, signals: SignalTable, connection: Connection) -> list[str]:
+    """Ask the database for names of what belongs to the table."""
     if query is None:
         return []
 
-    quote = connection.dialect.identifier_preparer.quote
-    parts = filter(None, (schema_on(connection, signals.table), signals.table.name))
-    name = ".".join(quote(part) for part in parts)
-    return list(connection.scalars(text(query), {"table": name}))
+    dialect = connection.dialect
+    schema, table = schema_on(connection, signals.table), signals.table.name
+    names = {
+        "schema": schema,
+        "table": table,
+        "quoted_table": ".".join(
+            quote(dialect, name) for name in (schema, table) if name is not None
+        ),
+    }
+    statement = text(query.replace("::", r"\:\:"))
+    used = {name: names[name] for name in statement.compile().params}
+    return list(connection.scalars(statement, used))
