@@ -149,11 +149,10 @@ def test_a_warning_says_which_index_to_create(
     statement = warnings[0].getMessage().partition("Create one: ")[2]
     with own_db.engine.begin() as connection:
         connection.exec_driver_sql(statement)
-
-        facts = facts_of(
-            signal_table_of(own_db.walked),
-            sa.create_engine(own_db.engine.url).connect().__enter__(),
-        )
+    another_engine = sa.create_engine(own_db.engine.url)
+    with another_engine.connect() as connection:
+        facts = facts_of(signal_table_of(own_db.walked), connection)
+    another_engine.dispose()
 
     assert len(warnings) == 1
     assert facts.index is not None
