@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy import inspect
 
@@ -130,13 +130,17 @@ def _bus() -> Bus:
 
 
 def _flush(models: list[Model]) -> bool:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     try:
-        sent = _bus().flushmany(models)
+        # A context of its own ends what belongs to the pass: the session, whatever an
+        # extension has collected meanwhile, and what teardown functions clear away.
+        with app.app_context():
+            sent = _bus().flushmany(models)
+            logger.info("%d signals have been successfully processed.", sent)
     except Exception:
         logger.exception("Caught error while sending pending signals.")
         return False
 
-    logger.info("%d signals have been successfully processed.", sent)
     return True
 
 
