@@ -166,7 +166,7 @@ def test_each_pass_ends_an_application_context_of_its_own(
     record: Record,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """W4: with the teardown functions, also when the pass has failed."""
+    """With the teardown functions, also when the pass has failed."""
     ended: list[str] = []
     app.teardown_appcontext(lambda _: ended.append(g.pop("left", "nothing")))
     broker.meanwhile = lambda text: g.setdefault("left", text)
@@ -182,7 +182,7 @@ def test_each_pass_ends_an_application_context_of_its_own(
 def test_what_is_kept_for_a_pass_does_not_grow(
     app: Flask, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """W4: Flask-SQLAlchemy keeps the queries of a context, if it is told to."""
+    """Flask-SQLAlchemy keeps the queries of a context, if it is told to."""
     kept: list[int] = []
     listen_for_queries(db.engine)
     app.teardown_appcontext(lambda _: kept.append(len(get_recorded_queries())))
@@ -197,7 +197,7 @@ def test_what_is_kept_for_a_pass_does_not_grow(
 def test_a_failing_teardown_function_is_logged(
     app: Flask, run: Any, log: pytest.LogCaptureFixture
 ) -> None:
-    """W4: it must not end a command that repeats."""
+    """It must not end a command that repeats."""
 
     def fail(_: BaseException | None) -> None:
         raise EnoughError

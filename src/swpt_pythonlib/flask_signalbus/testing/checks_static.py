@@ -8,7 +8,7 @@ from .failures import Finding
 from .harness import Harness
 
 
-def _check_of(rule: Rule) -> Check:
+def _check_of(rule: Rule[Candidate]) -> Check:
     def run(harness: Harness) -> None:
         candidate = Candidate(harness.model, harness.list_models)
         if fault := rule.fault_of(candidate):
