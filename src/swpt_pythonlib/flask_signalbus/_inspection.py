@@ -223,8 +223,11 @@ def walked_index(real: RealTable, connection: Connection) -> list[str]:
     of_table = (str(name["name"]), name["schema"])
     inspector = sa.inspect(connection)
     primary_key = inspector.get_pk_constraint(*of_table)["constrained_columns"]
-    candidates = [primary_key, *_unique_indexes(inspector, *of_table)]
     key = set(_key(real))
+    if set(primary_key) == key:
+        return list(primary_key)
+
+    candidates = _unique_indexes(inspector, *of_table)
     return next((index for index in candidates if set(index) == key), [])
 
 

@@ -14,7 +14,14 @@ def _check_of(rule: Rule[Candidate]) -> Check:
         if fault := rule.fault_of(candidate):
             raise Finding(fault)
 
-    return Check(name=rule.name, kind="static", run=run, rule=rule.text, why=rule.why)
+    return Check(
+        name=rule.name,
+        kind="static",
+        run=run,
+        rule=rule.text,
+        why=rule.why,
+        records=False,
+    )
 
 
 #: The same that ``flask signalbus check`` tries.

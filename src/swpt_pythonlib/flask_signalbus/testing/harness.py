@@ -43,6 +43,7 @@ class Harness:
     :param app: The application; its extensions tell the database and the bus.
     :param rows: Makes the i-th row of the model; by default a sample row.
     :param broker: A fake that receives what the model's send methods publish.
+    :param release: Only the checks of this release are tried.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Harness:
         *,
         rows: RowFactory | None = None,
         broker: RecordingBroker | None = None,
+        release: str | None = None,
     ) -> None:
         self.model = model
+        self.release = release
         self.app = app
         self.has_broker = broker is not None
         self.broker = broker if broker is not None else RecordingBroker()

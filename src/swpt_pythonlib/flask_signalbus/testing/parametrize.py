@@ -33,6 +33,7 @@ class ModelCheck:
     check: Check
     rows: RowFactory | None
     require_all: bool
+    release: str | None = None
 
     def __call__(self, app: Flask, *, broker: RecordingBroker | None = None) -> None:
         """Try the check in an application, or skip the test.
@@ -40,7 +41,9 @@ class ModelCheck:
         :param broker: A fake that receives what the model's send methods publish.
         """
         __tracebackhide__ = True
-        harness = Harness(self.model, app, rows=self.rows, broker=broker)
+        harness = Harness(
+            self.model, app, rows=self.rows, broker=broker, release=self.release
+        )
         obstacle = obstacle_to(self.check, harness)
         if obstacle and self.require_all:
             raise CannotCheck(f"'{self.check.name}' {obstacle}; all are required.")
@@ -88,7 +91,7 @@ def parametrize_signal_models(
         "check",
         [
             pytest.param(
-                ModelCheck(model, check, rows.get(model), require_all),
+                ModelCheck(model, check, rows.get(model), require_all, checks),
                 id=_id(model, check, is_unique=names[model.__name__] == 1),
                 marks=_marks(expected_failures.get((model, check.name))),
             )
