@@ -353,15 +353,7 @@ SENDERS = (
     with_sender(broken_senders.sends_something_else, "batch_equals_single"),
     with_sender(broken_senders.iterates_twice, "batch_accepts_any_iterable"),
     with_sender(broken_senders.needs_a_first_signal, "batch_accepts_any_iterable"),
-    with_sender(
-        broken_senders.calls_a_method,
-        "send_needs_columns_only",
-        "one_accepted_message_per_row",
-        "batch_equals_single",
-        "send_does_not_end_the_flushing_transaction",
-        "send_emits_no_sql",
-        "send_is_silent_about_order",
-    ),
+    with_sender(broken_senders.calls_a_method, "send_needs_columns_only"),
     with_sender(broken_senders.commits, "send_does_not_end_the_flushing_transaction"),
     with_sender(
         broken_senders.closes_the_session, "send_does_not_end_the_flushing_transaction"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -110,6 +111,6 @@ def _remarks(reasons: Iterable[str]) -> str:
     """Count the reasons of skipped checks, apart from how to help it."""
     counts = Counter(reason.partition(":")[0] for reason in reasons)
     return ", ".join(
-        f"{count} {reason if count == 1 else reason.replace('needs', 'need', 1)}"
+        f"{count} {reason if count == 1 else re.sub('^needs', 'need', reason)}"
         for reason, count in counts.items()
     )

@@ -16,7 +16,8 @@ from .broker import RecordingBroker
 from .catalogue import all_checks, concerns, signal_models
 from .definition import Check
 from .failures import CannotCheck, ConformanceFailure
-from .harness import Harness, RowFactory
+from .harness import Harness
+from .row_source import RowFactory
 from .runner import obstacle_to, run
 
 Expected = Mapping[tuple[type[Any], str], str]

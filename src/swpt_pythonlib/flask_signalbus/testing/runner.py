@@ -12,10 +12,12 @@ from .._reports import Result, blocked_by, explanation, judge
 from . import checks_database, checks_static
 from .broker import RecordingBroker
 from .catalogue import all_checks, concerns
+from .checks_senders import check_send_needs_columns_only
 from .definition import Check
 from .failures import ConformanceFailure, Finding
-from .harness import Harness, Need, RowFactory
+from .harness import Harness, Need
 from .reports import Report
+from .row_source import RowFactory
 
 #: What a check may need, and how to get it.
 _REMEDIES: dict[Need, tuple[str, str]] = {
@@ -102,6 +104,11 @@ def obstacle_to(check: Check, harness: Harness) -> str | None:
         if not harness.has(need):
             what, remedy = _REMEDIES[need]
             return f"needs {what}: {remedy} (see {check.anchor})"
+
+    # A sender that cannot cope with the rows fails once, and not in each check.
+    first = check_send_needs_columns_only
+    if check.kind == "sender" and check is not first and _finding(first, harness):
+        return blocked_by(first.name)
 
     return None
 
