@@ -93,6 +93,52 @@ def with_a_neighbour(db: SQLAlchemy) -> Model:
     return signal_model(db, neighbour=neighbour)
 
 
+def _altered(db: SQLAlchemy, *made: str, unmade: tuple[str, ...] = ()) -> Model:
+    """Make a healthy model whose table is not what the model says."""
+    # Nothing but the table itself would number its rows.
+    model = signal_model(
+        db,
+        __tablename__="altered",
+        id=db.Column(db.Integer, primary_key=True, autoincrement=False),
+    )
+    for name, statements in (("after_create", made), ("before_drop", unmade)):
+        for statement in statements:
+            sa.event.listen(model.__table__, name, sa.DDL(statement))  # type: ignore[no-untyped-call]
+    return model
+
+
+def behind_a_view(db: SQLAlchemy) -> Model:
+    return _altered(
+        db,
+        "ALTER TABLE altered RENAME TO hidden",
+        "CREATE VIEW altered AS SELECT DISTINCT id, text FROM hidden",
+        unmade=("DROP VIEW altered", "ALTER TABLE hidden RENAME TO altered"),
+    )
+
+
+def without_a_key_in_the_database(db: SQLAlchemy) -> Model:
+    return _altered(
+        db,
+        "CREATE TABLE bare AS SELECT id, text FROM altered",
+        "DROP TABLE altered",
+        "ALTER TABLE bare RENAME TO altered",
+    )
+
+
+def with_a_deferred_reference(db: SQLAlchemy) -> Model:
+    return _altered(
+        db,
+        "CREATE TABLE reference (signal_id INTEGER,"
+        " CONSTRAINT deferred FOREIGN KEY (signal_id) REFERENCES altered (id)"
+        " DEFERRABLE INITIALLY DEFERRED)",
+        unmade=("DROP TABLE reference",),
+    )
+
+
+def without_transactions(db: SQLAlchemy) -> Model:
+    return _altered(db, "ALTER TABLE altered ENGINE=MyISAM")
+
+
 def sending_on_insert(db: SQLAlchemy) -> Model:
     model = signal_model(db)
 

@@ -48,6 +48,8 @@ def _entry(check: Check) -> str:
     remarks = [f"Why: {check.why}."]
     if check.needs:
         remarks.append(f"Needs {', '.join(_NEEDS[need] for need in check.needs)}.")
+    if check.kind == "bus" and not check.records:
+        remarks.append("Only looks at what the database says of the table.")
     if check.of_bulk_sender:
         remarks.append("Only for models with a bulk sender.")
     if check.is_advice:

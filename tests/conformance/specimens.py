@@ -19,12 +19,14 @@ class Specimen:
     :param caught_by: The checks that fail, where the database has what they need.
     :param model: Makes the model.
     :param bus: The bus, if it is not the real one.
+    :param requires: What the database has to be capable of for it.
     """
 
     name: str
     caught_by: frozenset[str]
     model: Callable[[SQLAlchemy], type[Any]] = signal_model
     bus: type[buses.HonestBus] | None = None
+    requires: tuple[str, ...] = ()
 
 
 def specimen(name: str, *caught_by: str, **parts: Any) -> Specimen:
@@ -127,6 +129,32 @@ STATIC = (
             sa.Numeric(10, 2, asdecimal=False),
             broken_models.Wrapped(),
         )
+    ),
+)
+
+TABLES = (
+    specimen(
+        "a view",
+        "rights_suffice",
+        "flush_walks_an_index",
+        model=broken_models.behind_a_view,
+    ),
+    specimen(
+        "a table without a key",
+        "flush_walks_an_index",
+        model=broken_models.without_a_key_in_the_database,
+    ),
+    specimen(
+        "a deferred foreign key",
+        "no_deferred_foreign_key",
+        model=broken_models.with_a_deferred_reference,
+        requires=("deferred_keys",),
+    ),
+    specimen(
+        "a storage engine without transactions",
+        "table_has_transactions",
+        model=broken_models.without_transactions,
+        requires=("storage_engines",),
     ),
 )
 
@@ -325,15 +353,7 @@ SENDERS = (
     with_sender(broken_senders.sends_something_else, "batch_equals_single"),
     with_sender(broken_senders.iterates_twice, "batch_accepts_any_iterable"),
     with_sender(broken_senders.needs_a_first_signal, "batch_accepts_any_iterable"),
-    with_sender(
-        broken_senders.calls_a_method,
-        "send_needs_columns_only",
-        "one_accepted_message_per_row",
-        "batch_equals_single",
-        "send_does_not_end_the_flushing_transaction",
-        "send_emits_no_sql",
-        "send_is_silent_about_order",
-    ),
+    with_sender(broken_senders.calls_a_method, "send_needs_columns_only"),
     with_sender(broken_senders.commits, "send_does_not_end_the_flushing_transaction"),
     with_sender(
         broken_senders.closes_the_session, "send_does_not_end_the_flushing_transaction"

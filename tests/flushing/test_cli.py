@@ -1,11 +1,14 @@
 """The ``flask signalbus`` commands: what they print, log, and exit with."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from click.testing import Result
-from flask import Flask, current_app
+from flask import Flask, current_app, g
+from flask_sqlalchemy.record_queries import _listen as listen_for_queries
+from flask_sqlalchemy.record_queries import get_recorded_queries
 from sqlalchemy import insert
 
 from support.broker import Broker
@@ -137,6 +140,78 @@ def test_repeat_flushes_again_and_again(
     assert isinstance(result.exception, EnoughError)
     assert broker.sent == ["a", "b"]
     assert all(0 <= pause <= 2.5 for pause in pauses)
+
+
+def stop_after(
+    passes: int,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
+    """Have the pause after the last of some passes end the command."""
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        meanwhile()
+        if len(pauses) == passes:
+            raise EnoughError
+
+    monkeypatch.setattr("time.sleep", sleep)
+
+
+def test_each_pass_ends_an_application_context_of_its_own(
+    app: Flask,
+    run: Any,
+    broker: Broker,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the teardown functions, also when the pass has failed."""
+    ended: list[str] = []
+    app.teardown_appcontext(lambda _: ended.append(g.pop("left", "nothing")))
+    broker.meanwhile = lambda text: g.setdefault("left", text)
+    broker.refuse("a")
+    stop_after(3, monkeypatch, broker.recover)
+    record(Note, "a")
+
+    run("flushmany", "--repeat", "1")
+
+    assert ended == ["a", "a", "nothing"]
+
+
+def test_what_is_kept_for_a_pass_does_not_grow(
+    app: Flask, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flask-SQLAlchemy keeps the queries of a context, if it is told to."""
+    kept: list[int] = []
+    listen_for_queries(db.engine)
+    app.teardown_appcontext(lambda _: kept.append(len(get_recorded_queries())))
+    stop_after(3, monkeypatch)
+
+    run("flushmany", "--repeat", "1")
+
+    assert kept[0] > 0
+    assert kept[1] == kept[2] <= kept[0]
+
+
+def test_a_failing_teardown_function_is_logged(
+    app: Flask, run: Any, log: pytest.LogCaptureFixture
+) -> None:
+    """It must not end a command that repeats."""
+
+    def fail(_: BaseException | None) -> None:
+        raise EnoughError
+
+    app.teardown_appcontext(fail)
+
+    result = run("flushmany")
+
+    app.teardown_appcontext_funcs.remove(fail)
+    assert result.exit_code == 1
+    assert messages(log)[1:] == [
+        "0 signals have been successfully processed.",
+        "Caught error while sending pending signals.",
+    ]
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf"])

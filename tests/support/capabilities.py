@@ -8,6 +8,7 @@ when a capability that a row lacks made no test skip.
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 _EVERY_LEVEL = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
@@ -31,6 +32,9 @@ MEANINGS = {
     "stale_writes_fail": "it can refuse to overwrite what hasn't been seen",
     "commit_conflicts": "COMMIT itself can find that a race has been lost",
     "lock_timeouts": "who has waited too long for a lock is told to try again",
+    "roles": "users can be granted some rights on a table, and not others",
+    "deferred_keys": "a foreign key can be checked at the COMMIT only",
+    "storage_engines": "a table can be of a kind that has no transactions",
 }
 
 
@@ -58,8 +62,9 @@ _SERVER = {
     "isolation_levels",
     "deadlocks",
     "rows_read",
+    "roles",
 }
-_MYSQL = {*_SERVER, "lock_timeouts"}
+_MYSQL = {*_SERVER, "lock_timeouts", "storage_engines"}
 _MARIADB = {*_MYSQL, "stale_writes_fail"}
 
 ROWS = (
@@ -73,6 +78,7 @@ ROWS = (
                 "stale_writes_fail",
                 "commit_conflicts",
                 "lock_timeouts",
+                "deferred_keys",
             }
         ),
         levels=(),
@@ -92,6 +98,7 @@ ROWS = (
                 "vacuum",
                 "partitions",
                 "suppressed_deletes",
+                "deferred_keys",
             }
         ),
     ),
@@ -149,6 +156,75 @@ SUPPRESS_DELETE = {
         "CREATE TRIGGER keep BEFORE DELETE ON kept"
         " FOR EACH ROW EXECUTE FUNCTION keep()",
     ],
+}
+
+#: Unique indexes of two columns that do not hold all of each row.
+PARTIAL_INDEXES = {
+    "sqlite": ("(a, b) WHERE b > 1", "(lower(a), b)"),
+    "postgresql": ("(a, b) WHERE b > 1", "(lower(a), b)"),
+    "mysql": ("(a(2), b)", "((lower(a)), b)"),
+    "mariadb": ("(a(2), b)",),
+}
+
+#: How a user is made who has some rights on a table, and how it vanishes again.
+CREATE_USER = {
+    "postgresql": (
+        "CREATE ROLE {user} LOGIN PASSWORD 'secret'",
+        "GRANT USAGE ON SCHEMA public TO {user}",
+        "GRANT {rights} ON {table} TO {user}",
+    ),
+    "mysql": (
+        "CREATE USER {user} IDENTIFIED BY 'secret'",
+        "GRANT {rights} ON {table} TO {user}",
+    ),
+    "mariadb": (
+        "CREATE USER {user} IDENTIFIED BY 'secret'",
+        "GRANT {rights} ON {table} TO {user}",
+    ),
+}
+DROP_USER = {
+    "postgresql": ("DROP OWNED BY {user}", "DROP ROLE {user}"),
+    "mysql": ("DROP USER {user}",),
+    "mariadb": ("DROP USER {user}",),
+}
+
+#: Rights that are not enough for a flush, and the statement that is refused for it.
+POOR_RIGHTS = {
+    "postgresql": {
+        "DELETE": "SELECT",
+        "SELECT, DELETE": "SELECT … FOR UPDATE",
+        "SELECT, UPDATE": "DELETE",
+    },
+    "mysql": {"SELECT": "SELECT … FOR UPDATE", "SELECT, UPDATE": "DELETE"},
+    "mariadb": {"SELECT, UPDATE": "DELETE"},
+}
+RIGHTS = {
+    "postgresql": "SELECT, UPDATE, DELETE",
+    "mysql": "SELECT, DELETE",
+    "mariadb": "SELECT, DELETE",
+}
+
+#: How a new connection, or all of the server, is told to write nothing.
+READ_ONLY = {
+    "sqlite": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+    "postgresql": ("SET default_transaction_read_only = on", "SELECT 1"),
+    "mysql": ("SET GLOBAL read_only = 1", "SET GLOBAL read_only = 0"),
+    "mariadb": ("SET GLOBAL read_only = 1", "SET GLOBAL read_only = 0"),
+}
+
+#: How a pooler that drops what an engine has asked for leaves a connection.
+FORGET_LEVEL = {
+    "postgresql": "SET default_transaction_isolation = 'read committed'",
+    "mysql": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "mariadb": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+}
+#: How an engine asks for serializable transactions, such that it can be dropped.
+ASK_FOR_LEVEL: dict[str, dict[str, Any]] = {
+    "postgresql": {
+        "connect_args": {"options": "-c default_transaction_isolation=serializable"}
+    },
+    "mysql": {"isolation_level": "SERIALIZABLE"},
+    "mariadb": {"isolation_level": "SERIALIZABLE"},
 }
 
 #: How a connection learns its number, and how another one ends it.

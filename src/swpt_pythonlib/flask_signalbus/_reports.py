@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from ._models import Model, full_name
-from ._rules import RULES, Candidate, Fault
+from ._rules import RULES, Candidate, Fault, Rule, Subject
 
 
 @dataclass(frozen=True)
@@ -27,19 +28,31 @@ class Result:
 def judge(
     model: Model, list_models: Callable[[], Collection[Model]]
 ) -> Iterator[Result]:
-    """Try all rules on a model, as far as that makes sense.
+    """Try all rules on the class of a model, as far as that makes sense.
 
     :param list_models: Returns the signal models that the signal bus knows.
     """
-    candidate, name = Candidate(model, list_models), full_name(model)
-    obstacle = ""
-    for rule in RULES:
+    return results_of(RULES, Candidate(model, list_models), name=full_name(model))
+
+
+def results_of(
+    rules: Iterable[Rule[Subject]], subject: Subject, *, name: str
+) -> Iterator[Result]:
+    """Try rules on what they are about, but none that needs one that is broken.
+
+    :param name: The name of the model.
+    """
+    causes: dict[str, str] = {}
+    for rule in rules:
+        obstacle = next(
+            (causes[need.name] for need in rule.needs if need.name in causes), ""
+        )
         if obstacle:
-            yield Result(name, rule.name, "skipped", obstacle)
-        elif fault := rule.fault_of(candidate):
-            text = explanation(name, rule.name, why=rule.why, fault=fault)
-            yield Result(name, rule.name, "failed", text)
-            obstacle = blocked_by(rule.name) if rule is RULES[0] else ""
+            causes[rule.name] = obstacle
+            yield Result(name, rule.name, "skipped", blocked_by(obstacle))
+        elif fault := rule.fault_of(subject):
+            causes[rule.name] = rule.name
+            yield Result(name, rule.name, "failed", _explanation(name, rule, fault))
         else:
             yield Result(name, rule.name, "passed")
 
@@ -49,22 +62,28 @@ def blocked_by(check: str) -> str:
     return f"blocked by {check}: see its failure"
 
 
-def explanation(model: str, check: str, *, why: str, fault: Fault) -> str:
+def _explanation(model: str, rule: Rule[Subject], fault: Fault) -> str:
+    return explanation(model, rule.name, why=rule.why, fault=fault, page=rule.page)
+
+
+def explanation(
+    model: str, check: str, *, why: str, fault: Fault, page: str = "testing"
+) -> str:
     """Say which model does not pass which check, and why that matters."""
     lines = {
         "found": fault.found,
         "expected": fault.expected,
         "why": why,
         "hint": fault.hint,
-        "docs": anchor_of(check),
+        "docs": anchor_of(check, page),
     }
     facts = [f"  {name + ':':9} {text}" for name, text in lines.items() if text]
     return "\n".join([f"{model} does not conform: {check}", *facts])
 
 
-def anchor_of(check: str) -> str:
+def anchor_of(check: str, page: str = "testing") -> str:
     """Return where the documentation explains a check."""
-    return f"testing.html#{check.replace('_', '-')}"
+    return f"{page}.html#{check.replace('_', '-')}"
 
 
 def summary(results: Iterable[Result]) -> str:
@@ -92,6 +111,6 @@ def _remarks(reasons: Iterable[str]) -> str:
     """Count the reasons of skipped checks, apart from how to help it."""
     counts = Counter(reason.partition(":")[0] for reason in reasons)
     return ", ".join(
-        f"{count} {reason if count == 1 else reason.replace('needs', 'need', 1)}"
+        f"{count} {reason if count == 1 else re.sub('^needs', 'need', reason)}"
         for reason, count in counts.items()
     )

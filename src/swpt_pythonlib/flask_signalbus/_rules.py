@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
@@ -57,33 +57,43 @@ class Candidate:
         return mapper
 
 
+Subject = TypeVar("Subject")
+
+
 @dataclass(frozen=True)
-class Rule:
+class Rule(Generic[Subject]):
     """One thing that can be wrong with a signal model.
 
     :param name: The name of the check that tries it.
     :param text: The rule in a sentence.
     :param why: Why breaking the rule matters.
     :param fault_of: Returns what breaks the rule, if anything does.
+    :param needs: The rules without which this one has nothing to look at.
+    :param page: The page of the documentation that explains it.
     """
 
     name: str
     text: str
     why: str
-    fault_of: Callable[[Candidate], Fault | None]
+    fault_of: Callable[[Subject], Fault | None]
+    needs: tuple[Rule[Subject], ...] = ()
+    page: str = "testing"
 
 
-def _rule(*, why: str) -> Callable[[Callable[[Candidate], Fault | None]], Rule]:
+def rule(
+    *, why: str, needs: tuple[Rule[Any], ...] = (), page: str = "testing"
+) -> Callable[[Callable[[Subject], Fault | None]], Rule[Subject]]:
     """Make a rule of a function; its docstring is the rule in a sentence."""
 
-    def make(fault_of: Callable[[Candidate], Fault | None]) -> Rule:
+    def make(fault_of: Callable[[Subject], Fault | None]) -> Rule[Subject]:
         name = f"check_{fault_of.__name__}"
-        return Rule(name, (fault_of.__doc__ or "").strip(), why, fault_of)
+        text = (fault_of.__doc__ or "").strip()
+        return Rule(name, text, why, fault_of, needs, page)
 
     return make
 
 
-@_rule(why="a row that lies in two tables is not gone when one of them is")
+@rule(why="a row that lies in two tables is not gone when one of them is")
 def has_own_table_and_primary_key(candidate: Candidate) -> Fault | None:
     """Check that the model has exactly one table, and a primary key on it."""
     mapper = sa.inspect(candidate.model, raiseerr=False)
@@ -117,7 +127,10 @@ def _several_tables(candidate: Candidate) -> Fault:
     )
 
 
-@_rule(why="a model that the bus does not list is never flushed")
+@rule(
+    why="a model that the bus does not list is never flushed",
+    needs=(has_own_table_and_primary_key,),
+)
 def is_discovered(candidate: Candidate) -> Fault | None:
     """Check that the signal bus lists the model."""
     if candidate.model in candidate.list_models():
@@ -130,7 +143,10 @@ def is_discovered(candidate: Candidate) -> Fault | None:
     )
 
 
-@_rule(why="the bus calls Model.send_signalbus_message(signal), no instance")
+@rule(
+    why="the bus calls Model.send_signalbus_message(signal), no instance",
+    needs=(has_own_table_and_primary_key,),
+)
 def send_method_is_classmethod(candidate: Candidate) -> Fault | None:
     """Check that the send methods are class methods with one argument."""
     for name, method in senders_of(candidate.model).items():
@@ -148,7 +164,10 @@ def send_method_is_classmethod(candidate: Candidate) -> Fault | None:
     return None
 
 
-@_rule(why="its body never runs, and the rows are deleted all the same")
+@rule(
+    why="its body never runs, and the rows are deleted all the same",
+    needs=(has_own_table_and_primary_key,),
+)
 def send_method_is_not_lazy(candidate: Candidate) -> Fault | None:
     """Check that the send methods are neither coroutines nor generators."""
     for name, method in senders_of(candidate.model).items():
@@ -162,7 +181,10 @@ def send_method_is_not_lazy(candidate: Candidate) -> Fault | None:
     return None
 
 
-@_rule(why="a flush of the model would raise instead of sending")
+@rule(
+    why="a flush of the model would raise instead of sending",
+    needs=(has_own_table_and_primary_key,),
+)
 def burst_count_is_positive_int(candidate: Candidate) -> Fault | None:
     """Check that the burst count is a positive integer."""
     return fault_of_burst_count(candidate.model, burst_count_of(candidate.model))
@@ -183,7 +205,10 @@ def fault_of_burst_count(model: Model, count: object) -> Fault | None:
     )
 
 
-@_rule(why="the send method would read something else than the column")
+@rule(
+    why="the send method would read something else than the column",
+    needs=(has_own_table_and_primary_key,),
+)
 def column_names_are_readable(candidate: Candidate) -> Fault | None:
     """Check that no attribute is hidden by a name that rows define themselves."""
     names = attributes_of(candidate.mapper).values()
@@ -202,7 +227,10 @@ def column_names_are_readable(candidate: Candidate) -> Fault | None:
     )
 
 
-@_rule(why="a refused deletion keeps the signal pending forever")
+@rule(
+    why="a refused deletion keeps the signal pending forever",
+    needs=(has_own_table_and_primary_key,),
+)
 def no_foreign_key_blocks_deletion(candidate: Candidate) -> Fault | None:
     """Check that no foreign key forbids deleting the signals."""
     table = candidate.mapper.local_table
@@ -223,7 +251,10 @@ def no_foreign_key_blocks_deletion(candidate: Candidate) -> Fault | None:
     )
 
 
-@_rule(why="they would be lost, and without an error on some databases")
+@rule(
+    why="they would be lost, and without an error on some databases",
+    needs=(has_own_table_and_primary_key,),
+)
 def deletion_takes_no_other_signals(candidate: Candidate) -> Fault | None:
     """Check that no foreign key deletes other signals along with a signal."""
     cascading = _cascading_keys(candidate.mapper)
@@ -241,7 +272,10 @@ def deletion_takes_no_other_signals(candidate: Candidate) -> Fault | None:
     )
 
 
-@_rule(why="a key that differs after a round trip does not find its row")
+@rule(
+    why="a key that differs after a round trip does not find its row",
+    needs=(has_own_table_and_primary_key,),
+)
 def primary_key_type_is_exact(candidate: Candidate) -> Fault | None:
     """Check that no column of the primary key is a binary fraction."""
     key = candidate.mapper.primary_key
@@ -255,8 +289,7 @@ def primary_key_type_is_exact(candidate: Candidate) -> Fault | None:
     )
 
 
-#: All rules, in the order of their report. A model that breaks the first one has no
-#: table of its own to look at, so the others are not tried then.
+#: All rules, in the order of their report.
 RULES = (
     has_own_table_and_primary_key,
     is_discovered,

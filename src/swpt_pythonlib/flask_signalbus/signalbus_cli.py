@@ -6,17 +6,18 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy import inspect
 
 from ._flushable import signal_table_of
+from ._inspection import judge_table
 from ._models import Model, choose
-from ._reports import judge, summary
+from ._reports import Result, judge, summary
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,14 @@ def signals() -> None:
 
 @signalbus.command()
 @click.argument("signal_names", nargs=-1)
+@click.option(
+    "--database",
+    "looks_at_database",
+    is_flag=True,
+    help="Look at the real tables too; nothing is changed.",
+)
 @with_appcontext
-def check(signal_names: tuple[str, ...]) -> None:
+def check(signal_names: tuple[str, ...], looks_at_database: bool) -> None:
     """Check the types of signals for mistakes that lose messages.
 
     Checks those of the types SIGNAL_NAMES, or all if no names are given, as far
@@ -91,13 +98,14 @@ def check(signal_names: tuple[str, ...]) -> None:
     """
     models = _models(signal_names)
     names = {model.__name__ for model in models}
-    listed = _bus().get_signal_models
-    results = [result for model in models for result in judge(model, listed)]
-    failures = [result for result in results if result.outcome == "failed"]
-    for failure in failures:
-        click.echo(failure.reason)
+    judge_model = _judge_with_table if looks_at_database else _judge
+    results = [result for model in models for result in judge_model(model)]
+    for result in results:
+        if result.reason and result.outcome != "skipped":
+            click.echo(result.reason)
 
     click.echo(summary(results))
+    failures = [result for result in results if result.outcome == "failed"]
     is_complete = bool(models) and names.issuperset(signal_names)
     sys.exit(0 if is_complete and not failures else 1)
 
@@ -130,14 +138,30 @@ def _bus() -> Bus:
 
 
 def _flush(models: list[Model]) -> bool:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     try:
-        sent = _bus().flushmany(models)
+        # A context of its own ends what belongs to the pass: the session, whatever an
+        # extension has collected meanwhile, and what teardown functions clear away.
+        with app.app_context():
+            sent = _bus().flushmany(models)
+            logger.info("%d signals have been successfully processed.", sent)
     except Exception:
         logger.exception("Caught error while sending pending signals.")
         return False
 
-    logger.info("%d signals have been successfully processed.", sent)
     return True
+
+
+def _judge(model: Model) -> Iterator[Result]:
+    return judge(model, _bus().get_signal_models)
+
+
+def _judge_with_table(model: Model) -> Iterator[Result]:
+    yield from _judge(model)
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    # Its session is a new one, so what is rolled back there is nobody's work.
+    with app.app_context():
+        yield from judge_table(model, app.extensions["sqlalchemy"].session)
 
 
 def _count(model: Model) -> int:

@@ -12,6 +12,7 @@ from .._models import full_name, has_bulk_sender, signal_models_of
 from . import (
     checks_bus,
     checks_concurrency,
+    checks_database,
     checks_failures,
     checks_senders,
     checks_static,
@@ -70,6 +71,7 @@ def _checks_in(module: ModuleType) -> Iterator[Check]:
 
 _CHECKS = (
     *checks_static.CHECKS,
+    *checks_database.CHECKS,
     *_checks_in(checks_bus),
     *_checks_in(checks_failures),
     *_checks_in(checks_concurrency),

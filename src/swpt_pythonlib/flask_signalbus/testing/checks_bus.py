@@ -35,7 +35,7 @@ def check_rolled_back_rows_are_never_sent(harness: Harness) -> None:
     """Check that what was rolled back is not sent, nor what a savepoint took back."""
     session = harness.db.session
     with harness.recorder() as recorder:
-        with harness.app.app_context():
+        with harness.recording():
             session.add(harness.new_row())
             session.flush()
             session.rollback()

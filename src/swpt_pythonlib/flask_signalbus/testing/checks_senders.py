@@ -15,6 +15,7 @@ from .outside import listening
 _FEW = 4
 _BROKER: tuple[Need, ...] = ("broker",)
 _COLUMNS_ONLY = "the object has columns only: no methods, no relationships"
+_ANSWER_IS_NONE = "the send method reads None: is that the answer of the broker fake?"
 _SEAM = (
     "the broker fake was not called at all: does it stand where the model publishes?"
 )
@@ -197,9 +198,18 @@ def _send(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
             Fault(
                 found=f"'{sender}' raised {exc!r}",
                 expected="a method that sends, and returns",
-                hint=_COLUMNS_ONLY if isinstance(exc, AttributeError) else "",
+                hint=_hint(harness, exc),
             )
         ) from exc
+
+
+def _hint(harness: Harness, exc: Exception) -> str:
+    if not isinstance(exc, AttributeError):
+        return harness.rows.hint
+    if exc.obj is None and exc.name is not None:
+        return _ANSWER_IS_NONE
+
+    return _COLUMNS_ONLY
 
 
 def _messages(harness: Harness, signals: Iterable[Any], *, sender: str) -> list[object]:

@@ -8,13 +8,20 @@ from .failures import Finding
 from .harness import Harness
 
 
-def _check_of(rule: Rule) -> Check:
+def _check_of(rule: Rule[Candidate]) -> Check:
     def run(harness: Harness) -> None:
         candidate = Candidate(harness.model, harness.list_models)
         if fault := rule.fault_of(candidate):
             raise Finding(fault)
 
-    return Check(name=rule.name, kind="static", run=run, rule=rule.text, why=rule.why)
+    return Check(
+        name=rule.name,
+        kind="static",
+        run=run,
+        rule=rule.text,
+        why=rule.why,
+        records=False,
+    )
 
 
 #: The same that ``flask signalbus check`` tries.

@@ -26,8 +26,11 @@ class Check:
     :param of_bulk_sender: Whether it only concerns models with a bulk sender.
     :param is_advice: Whether it is off unless asked for.
     :param since: The release that brought the check.
+    :param records: Whether it records rows; without, it only looks.
 
     .. versionadded:: 1.0
+    .. versionchanged:: 1.1
+        Added ``records``.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Check:
     of_bulk_sender: bool = False
     is_advice: bool = False
     since: str = "1.0"
+    records: bool = True
 
     @property
     def anchor(self) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import Any, Literal
@@ -22,9 +21,7 @@ from .broker import RecordingBroker
 from .failures import CannotCheck, Finding, expect
 from .outside import Capabilities, Key, OutsideView, StatementBudget
 from .recorder import Answer, Recorder, RunawayFlush, accept
-from .rows import default_row
-
-RowFactory = Callable[[int], Any]
+from .row_source import RowFactory, RowSource
 
 #: What a check may need beside the model and its table.
 Need = Literal["broker", "second_connection", "row_locks"]
@@ -43,6 +40,7 @@ class Harness:
     :param app: The application; its extensions tell the database and the bus.
     :param rows: Makes the i-th row of the model; by default a sample row.
     :param broker: A fake that receives what the model's send methods publish.
+    :param release: Only the checks of this release are tried.
     """
 
     def __init__(
@@ -52,14 +50,15 @@ class Harness:
         *,
         rows: RowFactory | None = None,
         broker: RecordingBroker | None = None,
+        release: str | None = None,
     ) -> None:
         self.model = model
+        self.release = release
         self.app = app
         self.has_broker = broker is not None
         self.broker = broker if broker is not None else RecordingBroker()
-        self._make_row = rows or (lambda i: default_row(model, i))
+        self.rows = RowSource(model, rows)
         self.budget = StatementBudget()
-        self._numbers = itertools.count()
 
     @property
     def db(self) -> SQLAlchemy:
@@ -132,16 +131,29 @@ class Harness:
 
     def new_row(self) -> Any:
         """Return a row that is in no session; call it in an application context."""
-        return self._make_row(next(self._numbers))
+        return self.rows.make()
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Work in an application context; blame the rows if they are refused.
+
+        :raises CannotCheck: If so.
+        """
+        with (
+            self.app.app_context(),
+            self.rows.answering(self.table.engine.dialect),
+        ):
+            yield
 
     def record(self, count: int = ROWS) -> list[Key]:
         """Record rows, commit, and return the primary keys of all that is pending.
 
-        :raises CannotCheck: If the commit did not reach the database.
+        :raises CannotCheck: If a row cannot be made or recorded, or if the commit did
+            not reach the database.
         """
         before = self.table.count()
-        with self.app.app_context():
-            self.db.session.add_all([self.new_row() for _ in range(count)])
+        with self.recording():
+            self.db.session.add_all(self.rows.make_many(count))
             self.db.session.commit()
         keys = self.table.keys()
         if len(keys) != before + count:

@@ -58,6 +58,12 @@ class OutsideView:
         self._model = model
         self._mapper: Mapper[Any] = sa.inspect(model)
 
+    @property
+    def _table(self) -> sa.Table:
+        table = self._mapper.local_table
+        assert isinstance(table, sa.Table)
+        return table
+
     @cached_property
     def attributes(self) -> list[str]:
         """The names of the attributes that are columns."""
@@ -69,22 +75,28 @@ class OutsideView:
         properties = map(self._mapper.get_property_by_column, self._mapper.primary_key)
         return [attribute.key for attribute in properties]
 
-    def require_empty_table(self) -> None:
-        """Refuse to work where there is no table, or one that is in use.
+    def require_table(self) -> None:
+        """Refuse to work where there is no table.
 
         :raises CannotCheck: If so.
         """
-        table = self._mapper.local_table
-        assert isinstance(table, sa.Table)
+        table = self._table
         if not sa.inspect(self.engine).has_table(table.name, schema=table.schema):
             raise CannotCheck(
                 f"The table '{table.fullname}' does not exist; create the tables "
                 f"first: db.create_all()."
             )
+
+    def require_empty_table(self) -> None:
+        """Refuse to work where there is no table, or one that is in use.
+
+        :raises CannotCheck: If so.
+        """
+        self.require_table()
         if count := self.count():
             raise CannotCheck(
-                f"The table '{table.fullname}' holds {count} rows; it must be empty, "
-                f"since this could be a real database."
+                f"The table '{self._table.fullname}' holds {count} rows; it must be "
+                f"empty, since this could be a real database."
             )
 
     def keys(self) -> list[Key]:

@@ -16,7 +16,8 @@ from .broker import RecordingBroker
 from .catalogue import all_checks, concerns, signal_models
 from .definition import Check
 from .failures import CannotCheck, ConformanceFailure
-from .harness import Harness, RowFactory
+from .harness import Harness
+from .row_source import RowFactory
 from .runner import obstacle_to, run
 
 Expected = Mapping[tuple[type[Any], str], str]
@@ -33,6 +34,7 @@ class ModelCheck:
     check: Check
     rows: RowFactory | None
     require_all: bool
+    release: str | None = None
 
     def __call__(self, app: Flask, *, broker: RecordingBroker | None = None) -> None:
         """Try the check in an application, or skip the test.
@@ -40,7 +42,9 @@ class ModelCheck:
         :param broker: A fake that receives what the model's send methods publish.
         """
         __tracebackhide__ = True
-        harness = Harness(self.model, app, rows=self.rows, broker=broker)
+        harness = Harness(
+            self.model, app, rows=self.rows, broker=broker, release=self.release
+        )
         obstacle = obstacle_to(self.check, harness)
         if obstacle and self.require_all:
             raise CannotCheck(f"'{self.check.name}' {obstacle}; all are required.")
@@ -88,7 +92,7 @@ def parametrize_signal_models(
         "check",
         [
             pytest.param(
-                ModelCheck(model, check, rows.get(model), require_all),
+                ModelCheck(model, check, rows.get(model), require_all, checks),
                 id=_id(model, check, is_unique=names[model.__name__] == 1),
                 marks=_marks(expected_failures.get((model, check.name))),
             )

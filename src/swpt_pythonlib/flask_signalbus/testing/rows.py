@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeEngine
 
@@ -93,9 +94,24 @@ def sample(column_type: TypeEngine[Any], i: int) -> Any:
         if isinstance(column_type, known):
             return value(column_type, i)
     if isinstance(column_type, sa.types.TypeDecorator):
-        return sample(column_type.impl_instance, i)
+        return _decorated(column_type, sample(column_type.impl_instance, i))
 
     raise LookupError(f"There is no sample value for the type '{column_type!r}'.")
+
+
+def _decorated(column_type: sa.types.TypeDecorator[Any], value: Any) -> Any:
+    """Return a moment with a time zone if the type insists on one."""
+    if not isinstance(value, datetime) or value.tzinfo is not None:
+        return value
+
+    try:
+        column_type.process_bind_param(value, DefaultDialect())
+    except NotImplementedError:
+        return value
+    except Exception:
+        return value.replace(tzinfo=UTC)
+
+    return value
 
 
 def default_row(model: type[Any], i: int) -> Any:
@@ -104,7 +120,8 @@ def default_row(model: type[Any], i: int) -> Any:
     Columns that the database or the model fills in are left alone; so are columns
     that may be null and refer to another table, or have a type without a sample.
 
-    :raises CannotCheck: If a column needs a value that cannot be guessed.
+    :raises CannotCheck: If a column needs a value that cannot be guessed, or if the
+        model refuses the guess.
 
     .. versionadded:: 1.0
     """
@@ -113,11 +130,28 @@ def default_row(model: type[Any], i: int) -> Any:
     row = mapper.class_manager.new_instance()
     for name, column in mapped_columns(mapper).items():
         if not _is_filled_in(column):
-            setattr(row, name, _value(model, column, i))
+            _assign(row, name, _value(model, column, i))
     if mapper.polymorphic_on is not None:
         discriminator = mapper.get_property_by_column(mapper.polymorphic_on)
         setattr(row, discriminator.key, mapper.polymorphic_identity)
     return row
+
+
+def remedy(model: type[Any]) -> str:
+    """Say what to do if the sample rows of a model are no good."""
+    name = model.__qualname__
+    return f"Pass rows={{{name}: lambda i: {name}(…)}}."
+
+
+def _assign(row: Any, name: str, value: Any) -> None:
+    model = type(row)
+    try:
+        setattr(row, name, value)
+    except Exception as exc:
+        raise CannotCheck(
+            f"The sample value {value!r} of the attribute '{name}' of "
+            f"'{model.__qualname__}' is refused: {exc!r}. {remedy(model)}"
+        ) from exc
 
 
 def mapped_columns(mapper: Mapper[Any]) -> dict[str, sa.Column[Any]]:
@@ -151,6 +185,5 @@ def _value(model: type[Any], column: sa.Column[Any], i: int) -> Any:
 
         raise CannotCheck(
             f"No value can be guessed for the column '{column.name}' of "
-            f"'{model.__qualname__}'. {exc} Pass "
-            f"rows={{{model.__qualname__}: lambda i: {model.__qualname__}(…)}}."
+            f"'{model.__qualname__}'. {exc} {remedy(model)}"
         ) from exc

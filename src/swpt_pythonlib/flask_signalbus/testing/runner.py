@@ -9,13 +9,15 @@ from flask import Flask, current_app
 
 from .._models import full_name
 from .._reports import Result, blocked_by, explanation, judge
-from . import checks_static
+from . import checks_database, checks_static
 from .broker import RecordingBroker
 from .catalogue import all_checks, concerns
+from .checks_senders import check_send_needs_columns_only
 from .definition import Check
 from .failures import ConformanceFailure, Finding
-from .harness import Harness, Need, RowFactory
+from .harness import Harness, Need
 from .reports import Report
+from .row_source import RowFactory
 
 #: What a check may need, and how to get it.
 _REMEDIES: dict[Need, tuple[str, str]] = {
@@ -54,7 +56,7 @@ def check_signal_model(
 
     .. versionadded:: 1.0
     """
-    harness = Harness(model, app, broker=broker, rows=rows)
+    harness = Harness(model, app, broker=broker, rows=rows, release=checks)
     return Report(
         tuple(
             result_of(check, harness)
@@ -95,7 +97,7 @@ def result_of(check: Check, harness: Harness) -> Result:
 
 def obstacle_to(check: Check, harness: Harness) -> str | None:
     """Return why a check cannot be tried, if so, and what to do about it."""
-    for earlier in _prerequisites_of(check):
+    for earlier in _prerequisites_of(check, harness):
         if _finding(earlier, harness):
             return blocked_by(earlier.name)
     for need in check.needs:
@@ -103,17 +105,29 @@ def obstacle_to(check: Check, harness: Harness) -> str | None:
             what, remedy = _REMEDIES[need]
             return f"needs {what}: {remedy} (see {check.anchor})"
 
+    # A sender that cannot cope with the rows fails once, and not in each check.
+    first = check_send_needs_columns_only
+    if check.kind == "sender" and check is not first and _finding(first, harness):
+        return blocked_by(first.name)
+
     return None
 
 
-def _prerequisites_of(check: Check) -> tuple[Check, ...]:
+def _prerequisites_of(check: Check, harness: Harness) -> tuple[Check, ...]:
     """Return the checks without which this one makes no sense, or never ends."""
-    if check.kind != "static":
-        return checks_static.CHECKS
-
     # Without a table there is nothing to look at.
     first = checks_static.CHECKS[0]
-    return () if check is first else (first,)
+    if check is first:
+        return ()
+    if check.kind == "static":
+        return (first,)
+    if not check.records:
+        return checks_static.CHECKS
+
+    # A check that a release did not have may not stand in the way of those it had.
+    tried = all_checks(harness.release).values()
+    looking = (each for each in checks_database.PREREQUISITES if each in tried)
+    return (*checks_static.CHECKS, *looking)
 
 
 def run(check: Check, harness: Harness) -> None:
@@ -131,12 +145,12 @@ def run(check: Check, harness: Harness) -> None:
 
 def _finding(check: Check, harness: Harness) -> Finding | None:
     try:
-        if check.kind == "static":
-            with harness.app.app_context():
-                check.run(harness)
-        else:
+        if check.records:
             harness.broker.forget()
             with harness.clean_table():
+                check.run(harness)
+        else:
+            with harness.app.app_context():
                 check.run(harness)
     except Finding as finding:
         return finding
