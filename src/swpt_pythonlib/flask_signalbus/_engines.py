@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, CreateEnginePlugin, Engine, event
 
 from ._dialects import traits_of
 from ._drivers import in_transaction, leave_transactions_to_us
-from ._sessions import only_reads
+from ._reads import only_reads
 
 # The name under which the entry point of this distribution registers the plugin.
 PLUGIN = "swpt_flask_signalbus"

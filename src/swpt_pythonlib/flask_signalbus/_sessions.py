@@ -28,12 +28,10 @@ the transaction ends  What the record says of the transaction is forgotten;
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
 from threading import get_ident
 from typing import Any
 
@@ -44,24 +42,13 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from ._dialects import is_collision, is_conflict, traits_of
 from ._drivers import has_survived, is_aborted
+from ._reads import only_reads
 from .exceptions import DBSerializationError
 
 _RECORD = "signalbus_record"
 _WATCHED = "signalbus_watched"
 
 logger = logging.getLogger(__name__)
-
-# Statements that write nothing, after comments and parentheses. A 'SELECT' or a 'WITH'
-# may lead to either, so it is a read if no writing word follows.
-_READ = re.compile(
-    r"""(?: \s | \( | /\*(?:(?!\*/).)*\*/ | --[^\n]*\n )*+
-        (?: (?: SHOW | SET | RESET | USE | EXPLAIN | DESC | DESCRIBE | PRAGMA | VALUES
-              | TABLE | DECLARE | FETCH | MOVE | CLOSE | BEGIN | START | SAVEPOINT
-              | RELEASE | ROLLBACK ) \b
-          | SELECT \b (?! .* \b INTO \b )
-          | WITH \b (?! .* \b (?: INSERT | UPDATE | DELETE | MERGE ) \b ) )""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
 
 
 @dataclass(kw_only=True)
@@ -241,12 +228,6 @@ def _note_write(
 ) -> None:
     record = _record_on(connection)
     record.wrote = record.wrote or not only_reads(statement)
-
-
-@lru_cache
-def only_reads(statement: str) -> bool:
-    """Tell whether a rollback of a statement would lose nothing."""
-    return _READ.match(statement) is not None
 
 
 def _note_error(context: ExceptionContext) -> None:

@@ -18,6 +18,7 @@ from ._flushable import signal_table_of
 from ._inspection import judge_table
 from ._models import Model, choose
 from ._reports import Result, judge, summary
+from ._senders import ends_the_call
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,9 @@ def _flush(models: list[Model]) -> bool:
         with app.app_context():
             sent = _bus().flushmany(models)
             logger.info("%d signals have been successfully processed.", sent)
-    except Exception:
+    except BaseException as error:
+        if ends_the_call(error):
+            raise
         logger.exception("Caught error while sending pending signals.")
         return False
 

@@ -1,0 +1,24 @@
+"""Which statements write nothing, as far as their text tells."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+# Statements that write nothing, after comments and parentheses. A 'SELECT' or a 'WITH'
+# may lead to either, so it is a read if no writing word follows.
+_READ = re.compile(
+    r"""(?: \s | \( | /\*(?:(?!\*/).)*\*/ | --[^\n]*\n )*+
+        (?: (?: SHOW | SET | RESET | USE | EXPLAIN | DESC | DESCRIBE | PRAGMA | VALUES
+              | TABLE | DECLARE | FETCH | MOVE | CLOSE | BEGIN | START | SAVEPOINT
+              | RELEASE | ROLLBACK ) \b
+          | SELECT \b (?! .* \b INTO \b )
+          | WITH \b (?! .* \b (?: INSERT | UPDATE | DELETE | MERGE ) \b ) )""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+
+
+@lru_cache
+def only_reads(statement: str) -> bool:
+    """Tell whether a rollback of a statement would lose nothing."""
+    return _READ.match(statement) is not None
