@@ -406,7 +406,7 @@ def test_the_connection_is_the_one_for_writing(place: Place) -> None:
             asked.append((mapper.class_, type(clause).__name__))
             return get_bind(mapper=mapper, clause=clause, **kwargs)
 
-        session.get_bind = spy  # type: ignore[method-assign,assignment]
+        session.get_bind = spy
         event.listen(session, "after_begin", lambda *_: begun.append(1))
         results = list(judge_table(db.model, db.session))
 
