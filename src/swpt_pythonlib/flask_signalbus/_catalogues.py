@@ -6,10 +6,11 @@ in which direction SQLite keeps a column, by which rules either compares text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
+from functools import partial
+from itertools import groupby, repeat
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, inspect, text
@@ -133,15 +134,15 @@ def _mysql(connection: Connection, table: Table, schema: str | None) -> Iterable
 
 # An INTEGER PRIMARY KEY has no index: the table itself is sorted by it.
 _SQLITE = text("""
-    SELECT :primary, name, 0, 'BINARY', 0 AS place, 0 AS n
+    SELECT NULL, name, NULL, 0 AS place, 0 AS n
     FROM pragma_table_info(:table, :schema)
     WHERE pk AND NOT EXISTS (
       SELECT * FROM pragma_index_list(:table, :schema) WHERE origin = 'pk'
     )
     UNION ALL
     SELECT
-      iif(origin = 'pk', :primary, list.name), info.name, info."desc", coll,
-      iif(origin = 'pk', 0, 2 - "unique"), info.seqno
+      list.name, info.name, nullif(coll, 'BINARY'),
+      iif(origin = 'pk', 0, 2 - "unique"), seqno
     FROM pragma_index_list(:table, :schema) AS list
     JOIN pragma_index_xinfo(list.name, :schema) AS info
     WHERE NOT partial AND "key"
@@ -152,12 +153,37 @@ _SQLITE = text("""
 def _sqlite(
     connection: Connection, table: Table, schema: str | None
 ) -> Iterable[_Part]:
-    values = {"primary": PRIMARY, "table": table.name, "schema": schema}
-    for index, column, is_descending, collation, *_ in connection.execute(
-        _SQLITE, values
-    ).all():
-        by_bytes = collation == "BINARY"
-        yield _Part(index, column, bool(is_descending), None if by_bytes else collation)
+    values = {"table": table.name, "schema": schema}
+    rows = connection.execute(_SQLITE, values).all()
+    for name, group in groupby(rows, itemgetter(0)):
+        _, columns, collations, places, _ = zip(*group, strict=True)
+        index = PRIMARY if places[0] == 0 else name
+        if name is None or _is_in_order(connection, table, schema, name, columns):
+            yield from map(_Part, repeat(index), columns, repeat(False), collations)
+
+
+def _is_in_order(
+    connection: Connection,
+    table: Table,
+    schema: str | None,
+    index: str,
+    columns: Sequence[str | None],
+) -> bool:
+    """Tell whether SQLite need not sort what it finds in an index.
+
+    An index can have directions, and may compare otherwise than its table does.
+    """
+    if None in columns:
+        return False
+
+    quote = partial(quoted, connection.dialect)
+    keys = ", ".join(quote(column) for column in columns)
+    plan = (
+        f"EXPLAIN QUERY PLAN SELECT 1 FROM {quote(schema, table.name)}"
+        f" INDEXED BY {quote(index)} ORDER BY {keys}"
+    )
+    steps = connection.execute(text(as_text(plan))).all()
+    return not any("TEMP B-TREE" in step[-1] for step in steps)
 
 
 _Catalogue = Callable[[Connection, Table, str | None], Iterable[_Part]]
