@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 
 from support.broker import broker
-from support.capabilities import CREATE_SCHEMA, UNUSABLE_INDEXES
+from support.capabilities import COLLATIONS, CREATE_SCHEMA, UNUSABLE_INDEXES
 from support.costs import Reads, Statements
 from support.own_models import OwnModel, model_of
 from support.signatures import DBFactory
@@ -413,8 +413,9 @@ def test_texts_are_sent_in_the_order_of_their_collation(
         numbers = range(1 + is_composite)
         rows = [{"text": text, "n": n} for text in WORDS for n in numbers]
         own_db.session.execute(sa.insert(Word), rows)
-        in_order = sa.select(Word.text).order_by(*(getattr(Word, key) for key in keys))
-        expected = own_db.session.scalars(in_order).all()
+        query: Any = sa.select(Word.text)
+        query = query.order_by(*(getattr(Word, key) for key in keys))
+        expected = own_db.session.scalars(query).all()
         own_db.session.commit()
 
         assert own_db.signalbus.flushmany() == len(rows)
