@@ -1,18 +1,16 @@
 """What a burst costs: statements, rows that are read, and memory."""
 
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
-from itertools import pairwise
-from statistics import median
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, create_engine, delete, event, insert, select, text
+from sqlalchemy import create_engine, delete, event, insert, select, text
 
 from support.broker import Broker
-from support.capabilities import ANALYZE, BEGINS, ROWS_READ, STATEMENTS_PER_BURST
+from support.capabilities import ANALYZE, BEGINS, STATEMENTS_PER_BURST
+from support.costs import Reads, Statements
 from support.models import Pair, Parcel, Ticket, db
 from support.processes import Process
 from support.signatures import AppFactory
@@ -42,25 +40,10 @@ def record_many(model: Any, count: int) -> None:
     db.session.commit()
 
 
-class Statements:
-    """Counts what an engine sends to its database."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.commits = 0
-
-    def note_statement(self, *_: Any) -> None:
-        self.count += 1
-
-    def note_commit(self, connection: Connection) -> None:
-        self.commits += 1
-
-
 @pytest.fixture
 def statements(app: Flask) -> Iterator[Statements]:
     counter = Statements()
-    event.listen(db.engine, "before_cursor_execute", counter.note_statement)
-    event.listen(db.engine, "commit", counter.note_commit)
+    counter.listen(db.engine)
     yield counter
     event.remove(db.engine, "before_cursor_execute", counter.note_statement)
     event.remove(db.engine, "commit", counter.note_commit)
@@ -97,55 +80,12 @@ def test_an_empty_table_costs_one_statement(
     assert statements.count - before == 1 + BEGINS[dialect_name]
 
 
-class Reads:
-    """Tells how many rows each burst has read, or instructions it took."""
-
-    def __init__(self, dialect: str) -> None:
-        self._query = ROWS_READ.get(dialect)
-        self._instructions = 0
-        self._samples: list[int] = []
-        #: How many signals are sent at once, or as many one by one.
-        self.burst = _BURST
-
-    def count_instructions(self, driver_connection: Any, _: object) -> None:
-        """Have the driver of SQLite call us every so many instructions."""
-        if isinstance(driver_connection, sqlite3.Connection):
-            driver_connection.set_progress_handler(self._note_instructions, 10)
-
-    def sample(self, _: object) -> None:
-        """Note what has been read so far."""
-        value = self._instructions
-        if self._query:
-            value = int(db.session.execute(text(self._query)).scalar_one())
-        self._samples.append(value)
-
-    def per_burst(self) -> float:
-        """Return the median, and forget the samples."""
-        samples, self._samples = self._samples, []
-        # PostgreSQL starts from zero again whenever it has reported its counts.
-        return median(b - a for a, b in pairwise(samples) if b > a)
-
-    def _note_instructions(self) -> int:
-        self._instructions += 10
-        return 0
-
-
 @pytest.fixture
 def reads(make_app: AppFactory, dialect_name: str) -> Iterator[Reads]:
     """Return the measure; the test runs in the context of an application."""
     app = make_app()
     with app.app_context():
-        measure = Reads(dialect_name)
-        event.listen(db.engine, "connect", measure.count_instructions)
-        taken: list[str] = []
-
-        def sample_once_a_burst(text: str) -> None:
-            taken.append(text)
-            if len(taken) % measure.burst == 1:
-                measure.sample(text)
-
-        app.extensions["broker"].meanwhile = sample_once_a_burst
-        yield measure
+        yield Reads(dialect_name, db, app.extensions["broker"], burst=_BURST)
 
 
 @pytest.fixture(autouse=True)

@@ -69,7 +69,9 @@ def test_a_key_that_compares_in_a_way_of_its_own_is_left_alone() -> None:
     column = sa.Column("k", postgresql.CITEXT(), primary_key=True)
     dialect: sa.Dialect = sa.make_url("postgresql://").get_dialect()()
 
-    bound = KeyOrder([column], dialect).is_after("after").compile(dialect=dialect)
+    bound = (
+        KeyOrder([column], dialect, [None]).is_after("after").compile(dialect=dialect)
+    )
 
     assert "CAST(%(after_0)s AS CITEXT)" in str(bound)
 

@@ -136,6 +136,48 @@ ANALYZE = {
     "mariadb": "ANALYZE TABLE {}",
 }
 
+#: Indexes of the columns 'a', a text, and 'n' in whose order rows cannot be found.
+UNUSABLE_INDEXES = {
+    "sqlite": (
+        "CREATE INDEX mixed ON letter (a, n DESC)",
+        "CREATE UNIQUE INDEX partial ON letter (a, n) WHERE n > 0",
+        "CREATE UNIQUE INDEX expression ON letter (a, abs(n))",
+        "CREATE UNIQUE INDEX compared ON letter (a COLLATE NOCASE, n)",
+        "CREATE UNIQUE INDEX longer ON letter (a, n, text)",
+    ),
+    "postgresql": (
+        "CREATE INDEX mixed ON letter (a, n DESC)",
+        "CREATE INDEX nulls ON letter (a NULLS FIRST, n NULLS FIRST)",
+        "CREATE UNIQUE INDEX partial ON letter (a, n) WHERE n > 0",
+        "CREATE UNIQUE INDEX expression ON letter (a, abs(n))",
+        'CREATE UNIQUE INDEX compared ON letter (a COLLATE "C", n)',
+        "CREATE UNIQUE INDEX operators ON letter (a text_pattern_ops, n)",
+        "CREATE INDEX unsorted ON letter USING brin (a, n)",
+        "CREATE UNIQUE INDEX longer ON letter (a, n, text)",
+    ),
+    "mysql": (
+        "CREATE INDEX mixed ON letter (a, n DESC)",
+        "CREATE INDEX prefix ON letter (a(1), n)",
+        "CREATE UNIQUE INDEX expression ON letter (a, (abs(n)))",
+        "CREATE INDEX invisible ON letter (a, n) INVISIBLE",
+        "CREATE UNIQUE INDEX longer ON letter (a, n, text)",
+    ),
+    "mariadb": (
+        "CREATE INDEX mixed ON letter (a, n DESC)",
+        "CREATE INDEX prefix ON letter (a(1), n)",
+        "CREATE INDEX ignored ON letter (a, n) IGNORED",
+        "CREATE UNIQUE INDEX longer ON letter (a, n, text)",
+    ),
+}
+
+#: Rules by which a database can compare text.
+COLLATIONS = {
+    "sqlite": ("BINARY", "NOCASE", "RTRIM", "backwards"),
+    "postgresql": ("C", "und-x-icu"),
+    "mysql": ("utf8mb4_bin", "utf8mb4_0900_ai_ci"),
+    "mariadb": ("utf8mb4_bin", "utf8mb4_general_ci"),
+}
+
 #: How a schema comes into being; on SQLite for as long as its connection lives.
 CREATE_SCHEMA = {
     "sqlite": "ATTACH ':memory:' AS {}",

@@ -1,4 +1,4 @@
-"""What the tests' SQLite connections have switched on and off."""
+"""What the tests' SQLite connections have switched on, and can compare by."""
 
 import sqlite3
 from typing import Any
@@ -15,3 +15,8 @@ def _set_up(driver_connection: Any, _: object) -> None:
     if isinstance(driver_connection, sqlite3.Connection):
         driver_connection.execute("PRAGMA foreign_keys = ON")
         driver_connection.execute("PRAGMA synchronous = OFF")
+        driver_connection.create_collation("backwards", _compare_backwards)
+
+
+def _compare_backwards(left: str, right: str) -> int:
+    return (left < right) - (left > right)

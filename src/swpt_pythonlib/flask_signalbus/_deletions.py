@@ -19,10 +19,11 @@ from sqlalchemy import (
     tuple_,
 )
 
-from ._dialects import Traits, quote, traits_of
+from ._catalogues import PRIMARY, as_text, quoted
+from ._dialects import Traits, traits_of
 from ._keys import KeyOrder
 from ._models import SignalTable
-from ._reflection import PRIMARY, TableFacts, schema_on
+from ._reflection import TableFacts, schema_on
 
 Rows = Sequence[Row[Any]]
 Parameters = dict[str, Any]
@@ -61,11 +62,9 @@ class Target:
         if hint is None or index is None:
             return None
 
-        if index == PRIMARY:
-            return hint.format(index)
-
-        # It is a part of a statement that SQLAlchemy compiles, not of a text.
-        return hint.format(self.dialect.identifier_preparer.quote(index))
+        # It becomes a part of the statement as it is.
+        quote = self.dialect.identifier_preparer.quote
+        return hint.format(index if index == PRIMARY else quote(index))
 
     @property
     def key(self) -> ColumnElement[Any]:
@@ -168,9 +167,8 @@ def _delete_tuples(target: Target) -> Deletion:
 def _joined_deletion(target: Target, schema: str | None, condition: str) -> TextClause:
     """Return the deletion of the keys that meet a condition."""
     # SQLAlchemy has no STRAIGHT_JOIN, so this DELETE is a text.
-    names = [_escaped(target, column.name) for column in target.signals.key]
-    parts = filter(None, (schema, target.signals.table.name))
-    table = ".".join(_escaped(target, part) for part in parts)
+    names = [quote(target, column.name) for column in target.signals.key]
+    table = quote(target, schema, target.signals.table.name)
     matches = " AND ".join(f"gone.{name} = claimed.{name}" for name in names)
     return text(
         f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table} {target.index_hint}"
@@ -179,6 +177,6 @@ def _joined_deletion(target: Target, schema: str | None, condition: str) -> Text
     )
 
 
-def _escaped(target: Target, name: str) -> str:
-    """Return an identifier as a part of a text, in which a colon begins a bind."""
-    return quote(target.dialect, name).replace(":", r"\:")
+def quote(target: Target, *names: str | None) -> str:
+    """Return an identifier as a part of a text, which doubles each '%' itself."""
+    return as_text(quoted(target.dialect, *names))

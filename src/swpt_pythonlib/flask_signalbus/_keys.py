@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,9 +13,11 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Connection,
     Dialect,
     Enum,
     Integer,
+    Row,
     String,
     Text,
     TypeDecorator,
@@ -25,10 +28,12 @@ from sqlalchemy import (
     cast,
     or_,
     select,
+    text,
     tuple_,
 )
 from sqlalchemy.types import TypeEngine
 
+from ._catalogues import as_text, quoted
 from ._dialects import traits_of
 
 Key = tuple[Any, ...]
@@ -49,10 +54,17 @@ class KeyOrder:
 
     :param columns: The columns of the primary key.
     :param dialect: The database that compares them.
+    :param collations: By what it compares each of them, ``None`` if it does not matter.
     """
 
-    def __init__(self, columns: Sequence[Column[Any]], dialect: Dialect) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column[Any]],
+        dialect: Dialect,
+        collations: Sequence[str | None],
+    ) -> None:
         self._columns = columns
+        self._collations = collations
         self._traits = traits_of(dialect)
         self._processors = [
             column.type.dialect_impl(dialect).bind_processor(dialect)
@@ -97,16 +109,20 @@ class KeyOrder:
 
         return values
 
-    def rank(self, positions: Sequence[int]) -> Callable[[Any], Any]:
-        """Return what rows are sorted by if the database compares plain bytes.
+    def sort(
+        self, connection: Connection, rows: Sequence[Row[Any]], positions: Sequence[int]
+    ) -> list[Row[Any]]:
+        """Return rows in the order of a database that compares bytes by default.
 
         :param positions: Where in a row the columns of the key are.
         """
-        if all(process is None for process in self._processors):
-            return operator.itemgetter(*positions)
-
-        columns = list(zip(self._processors, positions, strict=True))
-        return lambda row: tuple(_stored(process, row[i]) for process, i in columns)
+        ranked = zip(self._processors, self._collations, positions, strict=True)
+        columns = [
+            _ranks(connection, collation, [_stored(process, row[i]) for row in rows])
+            for process, collation, i in ranked
+        ]
+        ranks = list(zip(*columns, strict=True))
+        return [rows[n] for n in sorted(range(len(rows)), key=ranks.__getitem__)]
 
     def _beyond(
         self, bound: str, *, strictly: Comparison, at_last: Comparison
@@ -173,6 +189,23 @@ def _widest(type_: TypeEngine[Any]) -> TypeEngine[Any]:
         return String(collation=getattr(type_, "collation", None))
 
     return type_
+
+
+def _ranks(
+    connection: Connection, collation: str | None, values: list[Any]
+) -> list[Any]:
+    """Return what values are sorted by; of collations only the database knows."""
+    is_text = all(isinstance(value, str) for value in values)
+    if collation is None or not is_text or len(values) < 2:
+        return values
+
+    # As JSON, because there may be more values than a statement has parameters.
+    collate = as_text(quoted(connection.dialect, collation))
+    statement = text(
+        f"SELECT dense_rank() OVER (ORDER BY value COLLATE {collate})"
+        " FROM json_each(:texts) ORDER BY key"
+    )
+    return list(connection.scalars(statement, {"texts": json.dumps(values)}))
 
 
 def _stored(process: Callable[[Any], Any] | None, value: Any) -> Any:

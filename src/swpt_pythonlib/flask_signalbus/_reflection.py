@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Index, Table, inspect, text
-from sqlalchemy.engine.interfaces import ReflectedIndex
+from sqlalchemy import (
+    Column,
+    Connection,
+    Dialect,
+    Index,
+    MetaData,
+    Table,
+    inspect,
+    text,
+)
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.schema import CreateIndex
 
-from ._dialects import quote, traits_of
+from ._catalogues import PRIMARY, indexes_of, plain_dialect, quoted
+from ._dialects import traits_of
 from ._models import SignalTable
-
-#: The name of the index of a primary key, where it can be told by name.
-PRIMARY = "PRIMARY"
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +34,15 @@ class TableFacts:
 
     :param key: The names of the columns of the key, in the order of the index that
         has them.
+    :param collations: By what each of them is compared, ``None`` if by its bytes, or if
+        it does not matter outside of the database.
     :param index: The name of that index, ``None`` if there is none.
     :param late_constraints: The names of constraints that the database would check at
         the commit only, quoted.
     """
 
     key: tuple[str, ...]
+    collations: tuple[str | None, ...]
     index: str | None = None
     late_constraints: tuple[str, ...] = ()
 
@@ -47,7 +56,8 @@ class TableFacts:
         """Return what is to be expected of a table that ``create_all`` has made."""
         is_primary = set(signals.key) == set(signals.table.primary_key)
         names = tuple(column.name for column in signals.key)
-        return cls(names, PRIMARY if is_primary else None)
+        collations = (getattr(c.type, "collation", None) for c in signals.key)
+        return cls(names, tuple(collations), PRIMARY if is_primary else None)
 
 
 # A dialect belongs to one engine, and to those that share its pool.
@@ -85,62 +95,60 @@ def schema_on(connection: Connection, table: Table) -> str | None:
 
 
 def _reflect(signals: SignalTable, connection: Connection) -> TableFacts:
-    declared = TableFacts.as_declared(signals)
-    traits = traits_of(connection.dialect)
-    key, index = next(_indexes(signals, connection), (None, None))
-    if key is None:
-        logger.warning(
-            "No index of the table '%s' has exactly the columns of the key of '%s', so"
-            " each burst sorts all that is pending. Create one: %s",
-            signals.table.fullname,
-            signals.name,
-            _index_to_create(signals, connection),
-        )
+    found = next(_usable_indexes(signals, connection), None)
+    if found is None:
+        _warn(signals, connection)
+        declared = TableFacts.as_declared(signals)
+        found = TableFacts(declared.key, declared.collations)
 
-    return TableFacts(
-        key or declared.key,
-        index,
-        tuple(_ask(traits.late_constraints, signals, connection)),
-    )
+    late_constraints = _late_constraints(signals, connection)
+    return TableFacts(found.key, found.collations, found.index, tuple(late_constraints))
 
 
-def _indexes(
+def _usable_indexes(
     signals: SignalTable, connection: Connection
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the indexes that have exactly the columns of the key, the best first."""
+) -> Iterator[TableFacts]:
+    """Yield what the indexes say that have exactly the columns of the key."""
+    # Databases that fold names to one case list them in theirs.
+    folded = {column.name.lower(): column.name for column in signals.key}
+    names = folded | {column.name: column.name for column in signals.key}
+    schema = schema_on(connection, signals.table)
+    for index in indexes_of(connection, signals.table, schema):
+        key = tuple(names.get(c) or names.get(c.lower(), "") for c in index.columns)
+        if sorted(key) == sorted(column.name for column in signals.key):
+            yield TableFacts(key, index.collations, index.name)
+
+
+def _warn(signals: SignalTable, connection: Connection) -> None:
+    """Say which index is missing; if there is no table, let the flush say so."""
+    schema = schema_on(connection, signals.table)
     inspector = inspect(connection)
-    table = (signals.table.name, schema_on(connection, signals.table))
-    candidates: list[tuple[Sequence[Any], str]] = [
-        (inspector.get_pk_constraint(*table)["constrained_columns"], PRIMARY)
-    ]
-    indexes = [index for index in inspector.get_indexes(*table) if _is_plain(index)]
-    indexes.sort(key=lambda index: not index["unique"])
-    candidates += ((index["column_names"], index["name"] or "") for index in indexes)
-    candidates += (
-        (constraint["column_names"], constraint["name"] or "")
-        for constraint in inspector.get_unique_constraints(*table)
+    if not inspector.has_table(signals.table.name, schema):
+        raise NoSuchTableError(signals.table.name)
+    if signals.table.name in inspector.get_view_names(schema):
+        # It has no index of its own, and those of its tables cannot be known.
+        return
+
+    logger.warning(
+        "No index of the table '%s' has exactly the columns of the key of '%s' (%s), so"
+        " each burst sorts all that is pending. Create one: %s",
+        signals.table.fullname,
+        signals.name,
+        ", ".join(column.name for column in signals.key),
+        _missing_index(signals, connection.dialect, schema),
+        extra={"signalbus_model": signals.name},
     )
-    # Databases that fold names to one case reflect them in theirs.
-    names = {column.name.lower(): column.name for column in signals.key}
-    query = traits_of(connection.dialect).unordered_indexes
-    unordered = _ask(query, signals, connection)
-    for columns, index in candidates:
-        folded = [str(column).lower() for column in columns]
-        if sorted(folded) == sorted(names) and index not in unordered:
-            yield tuple(names[column] for column in folded), index
 
 
-def _is_plain(index: ReflectedIndex) -> bool:
-    """Tell whether an index has all rows, in the order of its columns."""
-    directions = index.get("column_sorting", {}).values()
-    descending = sum("desc" in direction for direction in directions)
-    options = index.get("dialect_options", {})
-    return (
-        not index.get("expressions")
-        and descending in (0, len(index["column_names"]))
-        and not any(name.endswith(("_where", "_length", "_prefix")) for name in options)
-        and options.get("postgresql_using", "btree") == "btree"
-    )
+def _missing_index(signals: SignalTable, dialect: Dialect, schema: str | None) -> str:
+    """Return the statement that creates the index."""
+    convention = {"ix": "ux_%(table_name)s_%(column_0_N_name)s"}
+    # The model's own table would take the index for one of its own.
+    metadata = MetaData(naming_convention=convention)
+    columns = [Column[Any](column.name) for column in signals.key]
+    copy = Table(signals.table.name, metadata, *columns, schema=schema)
+    statement = CreateIndex(Index(None, *copy.columns, unique=True))
+    return str(statement.compile(dialect=plain_dialect(dialect))).strip()
 
 
 def _index_to_create(signals: SignalTable, connection: Connection) -> str:
@@ -155,15 +163,6 @@ def _ask(query: str | None, signals: SignalTable, connection: Connection) -> lis
     if query is None:
         return []
 
-    dialect = connection.dialect
-    schema, table = schema_on(connection, signals.table), signals.table.name
-    names = {
-        "schema": schema,
-        "table": table,
-        "quoted_table": ".".join(
-            quote(dialect, name) for name in (schema, table) if name is not None
-        ),
-    }
-    statement = text(query.replace("::", r"\:\:"))
-    used = {name: names[name] for name in statement.compile().params}
-    return list(connection.scalars(statement, used))
+    schema = schema_on(connection, signals.table)
+    name = quoted(connection.dialect, schema, signals.table.name)
+    return list(connection.scalars(text(query), {"table": name}))

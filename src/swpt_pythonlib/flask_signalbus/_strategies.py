@@ -126,12 +126,11 @@ def _delete_keys(target: Target, first: Select[Any]) -> Claim:
     keys = first.with_only_columns(*signals.key).correlate(None)
     deletion = delete(signals.table).where(target.key.in_(keys))
     statement = deletion.returning(*signals.columns)
-    rank = target.order.rank(signals.key_positions)
 
     def claim(connection: Connection, parameters: Parameters) -> Rows:
         rows = connection.execute(statement, parameters).all()
         # RETURNING has no order.
-        return sorted(rows, key=rank)
+        return target.order.sort(connection, rows, signals.key_positions)
 
     find = first.with_only_columns(*signals.key)
     return _detecting_suppressed_deletes(target, claim, find)
@@ -145,7 +144,6 @@ def _detecting_suppressed_deletes(
     :param find: Finds what could be claimed.
     """
     signals = target.signals
-    rank = target.order.rank(signals.key_positions)
 
     def claim_all(connection: Connection, parameters: Parameters) -> Rows:
         rows = claim(connection, parameters)
@@ -156,7 +154,8 @@ def _detecting_suppressed_deletes(
         # It has been committed at this moment, or it cannot be deleted.
         more = claim(connection, {**parameters, "limit": missing})
         check_deleted(signals, len(more), claimed=max(1, len(more)))
-        return sorted([*rows, *more], key=rank)
+        # Python cannot tell the order of what any database compares.
+        return [*rows, *more]
 
     return claim_all
 
