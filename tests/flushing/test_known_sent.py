@@ -120,6 +120,26 @@ def test_a_sender_that_names_what_it_was_not_given_says_nothing(
     assert sorted(broker.sent) == ["a", "a", "c", "c"]
 
 
+def test_a_single_sender_says_nothing_of_the_signals_after_it(
+    bus: SignalBus, broker: Broker, record: Record, pending: Pending
+) -> None:
+    """F9, F4: it has not been asked to send them yet."""
+    rows = record(Note, *"abc")
+    broker.refused = lambda text: text == "a"
+
+    def refuse(text: str) -> None:
+        if text == "a":
+            raise SignalsRefused([rows[0]])
+
+    broker.meanwhile = refuse
+
+    with pytest.raises(SignalsRefused):
+        bus.flushmany([Note])
+
+    assert broker.sent == ["b", "c"]
+    assert pending(Note) == ["a"]
+
+
 @pytest.mark.once
 def test_a_refusal_must_name_something() -> None:
     """F9: a sender that has been confirmed everything returns."""

@@ -5,13 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import (
-    ForeignKey,
-    Integer,
-    PrimaryKeyConstraint,
-    String,
-    UniqueConstraint,
-)
+from sqlalchemy import ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from support.broker import broker
@@ -95,21 +89,6 @@ class Ticket(SendsMany, Model):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     text: Mapped[str] = mapped_column(String(40), index=True)
-
-
-class Letter(SendsMany, Model):
-    """A signal whose key is in the order of the model, as a migration makes it.
-
-    The library would expect the column that is incremented to come first.
-    """
-
-    signalbus_burst_count = 3
-
-    user_id: Mapped[str] = mapped_column(String(9))
-    letter_id: Mapped[int] = mapped_column(sa.BigInteger, autoincrement=True)
-    text: Mapped[str] = mapped_column(String(40))
-
-    __table_args__ = (PrimaryKeyConstraint("user_id", "letter_id"),)
 
 
 class Receipt(Model):

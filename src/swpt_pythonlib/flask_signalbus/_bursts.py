@@ -17,7 +17,7 @@ from ._drivers import begin_really, without_prepared_statements
 from ._keys import Key
 from ._models import SignalTable
 from ._retry import RetryPolicy
-from ._senders import ends_the_call, send
+from ._senders import ends_the_call, is_sent_in_bulk, send
 from ._sessions import Record, current, has_uncommitted_work, owned_transaction
 from ._transactions import Attempt
 from .exceptions import SignalsRefused
@@ -132,7 +132,7 @@ class Burst(Attempt[Rows]):
         """
         if self._has_written or not self._is_sending:
             return ()
-        if isinstance(self.error, SignalsRefused):
+        if isinstance(self.error, SignalsRefused) and self._calls_bulk_sender:
             refused = list(map(id, self.error.refused))
             confirmed = [row for row in self.rows if id(row) not in refused]
             # What names no signal of the burst says nothing of the others.
@@ -175,6 +175,10 @@ class Burst(Attempt[Rows]):
 
         traits = traits_of(self._source.connection.dialect)
         return not (self._lost_race or is_server_fault(self.error, traits))
+
+    @property
+    def _calls_bulk_sender(self) -> bool:
+        return is_sent_in_bulk(self._source.signals.model, self.rows)
 
     @property
     def _lost_race(self) -> bool:

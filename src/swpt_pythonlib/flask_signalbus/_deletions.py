@@ -115,7 +115,7 @@ def _delete_values(target: Target) -> Deletion:
     """Delete by a list of keys."""
     (column,), (position,) = target.signals.key, target.signals.key_positions
     keys = bindparam("keys", expanding=True, type_=column.type)
-    condition = f"{_escaped(target, column.name)} IN :keys"
+    condition = f"{quote(target, column.name)} IN :keys"
 
     @cache
     def deletion_in(schema: str | None) -> TextClause:
@@ -135,7 +135,7 @@ def _delete_tuples(target: Target) -> Deletion:
     For a list of tuples MariaDB may scan the whole index.
     """
     signals, order = target.signals, target.order
-    names = [_escaped(target, column.name) for column in signals.key]
+    names = [quote(target, column.name) for column in signals.key]
 
     @cache
     def deletion_of(schema: str | None, count: int) -> TextClause:

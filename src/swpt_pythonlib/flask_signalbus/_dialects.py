@@ -46,9 +46,6 @@ class Traits:
         driver would not begin one before the first write.
     :param lock_timeout: The statement that makes a connection wait no longer than
         ``{}`` seconds for a lock, where the driver has no argument for it.
-    :param unordered_indexes: The query for those indexes of ``:table`` that are not in
-        the order of their columns, since directions are mixed or collations differ;
-        ``:schema`` may be ``NULL``.
     :param late_constraints: The query for the constraints that would be checked at
         the commit only when rows of ``:quoted_table`` are deleted.
     :param check_constraints: The statement that has the constraints ``{}`` checked
@@ -74,7 +71,6 @@ class Traits:
     atomic_isolation_level: str | None = None
     begin: str | None = None
     lock_timeout: str | None = None
-    unordered_indexes: str | None = None
     late_constraints: str | None = None
     check_constraints: str | None = None
     server_faults: tuple[str | int, ...] = ()
@@ -93,11 +89,6 @@ _MYSQL = Traits(
     # REPEATABLE READ loses updates, without an error.
     atomic_isolation_level="SERIALIZABLE",
     lock_timeout="SET innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0}",
-    unordered_indexes="""
-        SELECT index_name FROM information_schema.statistics
-        WHERE table_schema = COALESCE(:schema, DATABASE()) AND table_name = :table
-        GROUP BY index_name HAVING COUNT(DISTINCT collation) > 1
-    """,
     server_faults=(
         1021,  # disk full
         1044,  # access denied to the database
@@ -140,16 +131,6 @@ _POSTGRESQL = Traits(
     flush_isolation_level="READ COMMITTED",
     atomic_isolation_level="REPEATABLE READ",
     lock_timeout="SET LOCAL lock_timeout = '{0}s'",
-    unordered_indexes="""
-        SELECT relname
-        FROM pg_index
-        JOIN pg_class ON pg_class.oid = indexrelid
-        CROSS JOIN LATERAL unnest(indkey::int2[], indcollation::oid[])
-            AS part (number, collation_of_part)
-        JOIN pg_attribute ON attrelid = indrelid AND attnum = number
-        WHERE indrelid = to_regclass(:quoted_table)
-            AND (NOT indisvalid OR collation_of_part NOT IN (0, attcollation))
-    """,
     late_constraints="""
         SELECT DISTINCT quote_ident(nspname) || '.' || quote_ident(conname)
         FROM pg_trigger
@@ -189,13 +170,6 @@ _SQLITE = Traits(
     strategy=Strategy.DELETE_KEYS,
     compares_row_values=True,
     begin="BEGIN",
-    unordered_indexes="""
-        SELECT CASE origin WHEN 'pk' THEN 'PRIMARY' ELSE indexes.name END
-        FROM pragma_index_list(:table, COALESCE(:schema, 'main')) AS indexes,
-            pragma_index_xinfo(indexes.name, COALESCE(:schema, 'main')) AS columns
-        WHERE columns.key
-        GROUP BY indexes.name, origin HAVING COUNT(DISTINCT columns."desc") > 1
-    """,
     server_faults=(
         8,  # READONLY
         10,  # IOERR
@@ -234,13 +208,6 @@ _UNKNOWN = Traits()
 def traits_of(dialect: Dialect | type[Dialect]) -> Traits:
     """Return the traits of a database, harmless ones if it is not known."""
     return _BY_NAME.get(dialect.name, _UNKNOWN)
-
-
-def quote(dialect: Dialect, name: str) -> str:
-    """Return an identifier as the database wants it to be written."""
-    # The dialect in use would double each '%', for its driver.
-    dialect_class: Any = type(dialect)
-    return str(dialect_class(paramstyle="named").identifier_preparer.quote(name))
 
 
 def is_conflict(error: BaseException, traits: Traits) -> bool:

@@ -82,7 +82,7 @@ def facts_of(signals: SignalTable, connection: Connection) -> TableFacts:
             return TableFacts.as_declared(signals)
         finally:
             # MySQL's dialect has the connection hide errors from listeners while it
-            # reflects a table, and leaves it at that.
+            # looks for a table, and leaves it at that.
             connection.execution_options(skip_user_error_events=False)
 
     return known[place]
@@ -151,18 +151,11 @@ def _missing_index(signals: SignalTable, dialect: Dialect, schema: str | None) -
     return str(statement.compile(dialect=plain_dialect(dialect))).strip()
 
 
-def _index_to_create(signals: SignalTable, connection: Connection) -> str:
-    index = Index(f"ix_{signals.table.name}_key", *signals.key, unique=True)
-    # Only the statement is wanted; the table is not to keep the index.
-    signals.table.indexes.discard(index)
-    return str(CreateIndex(index).compile(connection))
-
-
-def _ask(query: str | None, signals: SignalTable, connection: Connection) -> list[str]:
-    """Ask the database for names of what belongs to the table."""
+def _late_constraints(signals: SignalTable, connection: Connection) -> list[str]:
+    query = traits_of(connection.dialect).late_constraints
     if query is None:
         return []
 
     schema = schema_on(connection, signals.table)
     name = quoted(connection.dialect, schema, signals.table.name)
-    return list(connection.scalars(text(query), {"table": name}))
+    return list(connection.scalars(text(query), {"quoted_table": name}))

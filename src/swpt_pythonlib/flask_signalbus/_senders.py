@@ -19,7 +19,7 @@ def send(
 
     :raises TypeError: If a sender is a generator or a coroutine. It has sent nothing.
     """
-    if len(rows) > 1 and has_bulk_sender(model):
+    if is_sent_in_bulk(model, rows):
         _check_has_run(model, model.send_signalbus_messages(list(rows)))
         after_each_call()
         return
@@ -27,6 +27,11 @@ def send(
     for row in rows:
         _check_has_run(model, model.send_signalbus_message(row))
         after_each_call()
+
+
+def is_sent_in_bulk(model: Model, rows: Sequence[Row[Any]]) -> bool:
+    """Tell whether a burst is handed to the bulk sender."""
+    return len(rows) > 1 and has_bulk_sender(model)
 
 
 def ends_the_call(error: BaseException) -> bool:
