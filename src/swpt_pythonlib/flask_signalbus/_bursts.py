@@ -107,7 +107,7 @@ class Burst(Attempt[Rows]):
         self.rows: Rows = ()
         #: Whether the senders have changed something in the session.
         self._has_written = False
-        #: What it was when they failed; nothing equals the first one.
+        #: The version of the data when they failed.
         self.version: object = object()
         #: The transaction that somebody else has begun on the connection.
         self._outer = source.connection.get_transaction()
@@ -311,7 +311,8 @@ class Settlement(Attempt[int]):
 
     def _doubtful_among(self, found: list[Rows]) -> Rows:
         # Where keys are used again, another signal may have the same values too.
-        if any(found) and self._source.version() != self._version:
+        version = self._source.version()
+        if any(found) and version is not None and version != self._version:
             return self._confirmed
 
         pairs = zip(self._confirmed, found, strict=True)
@@ -327,9 +328,9 @@ class Settlement(Attempt[int]):
 def _is_same(row: Row[Any], other: Row[Any]) -> bool:
     """Tell whether two rows certainly have the same values."""
     try:
-        return all(
-            a == b or (a != a and b != b) for a, b in zip(row, other, strict=True)
-        )
+        pairs = zip(row, other, strict=True)
+        # What differs from itself is not a number.
+        return all(a == b or (a != a and b != b) for a, b in pairs)
     except Exception:
         # Values of the application's own types need not be comparable.
         return False
