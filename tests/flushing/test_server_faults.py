@@ -310,7 +310,7 @@ def tags() -> list[str]:
     return sorted(db.session.scalars(select(Tag.name)))
 
 
-@pytest.mark.requires("vacuum")
+@pytest.mark.requires("late_constraints")
 @pytest.mark.parametrize("code", ["53100", "58030", "40001", "P0001"])
 def test_a_commit_that_fails_is_one_error_and_nothing_is_sent_again_at_once(
     code: str,
@@ -336,7 +336,7 @@ def test_a_commit_that_fails_is_one_error_and_nothing_is_sent_again_at_once(
     assert bus.flushmany() == 47
 
 
-@pytest.mark.requires("vacuum")
+@pytest.mark.requires("late_constraints")
 def test_a_constraint_that_is_violated_at_the_commit_is_blamed_on_one_signal(
     bus: SignalBus, broker: Broker, record: Record, tables: str, pending: Pending
 ) -> None:

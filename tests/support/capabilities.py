@@ -19,6 +19,7 @@ MEANINGS = {
     "isolation_levels": "transactions can be told how isolated they are",
     "vacuum": "deleted rows take up space until a command removes them",
     "partitions": "rows of one table can lie at the same place of different tables",
+    "late_constraints": "a constraint can wait for the commit, or be asked before",
     "suppressed_deletes": "a trigger can leave a row undeleted, without an error",
     "in_memory": "a database can live in the memory of its process",
     "journal_modes": "its journal can be chosen, such as a log that is written ahead",
@@ -80,6 +81,7 @@ ROWS = (
                 "stale_writes_fail",
                 "commit_conflicts",
                 "vacuum",
+                "late_constraints",
                 "partitions",
                 "suppressed_deletes",
             }
