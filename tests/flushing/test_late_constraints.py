@@ -87,7 +87,8 @@ def statements(engine: Any) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("schema", "name"), [*((None, name) for name in NAMES), *((name, name) for name in NAMES)]
+    ("schema", "name"),
+    [*((None, name) for name in NAMES), *((name, name) for name in NAMES)],
 )
 def test_a_signal_that_is_still_referred_to_is_not_sent(
     schema: str | None, name: str, make_late: Callable[..., Any]

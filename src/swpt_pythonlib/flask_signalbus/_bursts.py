@@ -371,7 +371,9 @@ def bind_for_writes(
 
     :raises TypeError: If that is neither an engine nor a connection.
     """
-    bind = session.get_bind(signals.model, clause=delete(signals.table))
+    # The registry would also pass arguments that an application's 'get_bind' need not
+    # know: in SQLAlchemy's recipe for replicas there are these two.
+    bind = session().get_bind(signals.model, clause=delete(signals.table))
     if isinstance(bind, Engine | Connection):
         return bind
 
