@@ -54,7 +54,7 @@ def test_one_bad_signal_stays_and_all_others_leave(
 def test_a_failed_burst_is_tried_again_one_by_one_in_key_order(
     bus: SignalBus, broker: Broker, record: Record
 ) -> None:
-    """F9: those sent before the failure are sent again; at least once."""
+    """F9: a bulk sender's error says nothing of what it has sent; at least once."""
     record(Parcel, *"abcd")
     broker.refuse("b")
 

@@ -20,11 +20,7 @@ MEANINGS = {
     "isolation_levels": "transactions can be told how isolated they are",
     "vacuum": "deleted rows take up space until a command removes them",
     "partitions": "rows of one table can lie at the same place of different tables",
-    "read_only": "a connection that stays open can become one that only reads",
-    "rows_read": "a connection can be asked how many rows it has read",
-    "row_level_security": "a policy decides which rows a role can see",
-    "late_constraints": "a constraint can be checked at the commit, or when one asks",
-    "sqlstates": "a trigger can raise any error of the server",
+    "late_constraints": "a constraint can wait for the commit, or be asked before",
     "suppressed_deletes": "a trigger can leave a row undeleted, without an error",
     "in_memory": "a database can live in the memory of its process",
     "journal_modes": "its journal can be chosen, such as a log that is written ahead",
@@ -96,6 +92,7 @@ ROWS = (
                 "late_constraints",
                 "sqlstates",
                 "vacuum",
+                "late_constraints",
                 "partitions",
                 "suppressed_deletes",
                 "deferred_keys",
@@ -287,3 +284,88 @@ def row_of(dialect: str, version: str) -> Row:
     numbers = tuple(int(number) for number in re.findall(r"\d+", version))
     rows = [row for row in ROWS if row.dialect == dialect and row.since <= numbers]
     return max(rows, key=lambda row: row.since)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A trigger that refuses to delete rows of a table, by an error of a code."""
+
+    create: list[str]
+    drop: list[str]
+    #: What blames the row, and what says that the disk is full.
+    row: str
+    full: str = ""
+
+
+_SIGNAL_ERROR = Refusal(
+    create=[
+        "CREATE TRIGGER refuse BEFORE DELETE ON {table} FOR EACH ROW"
+        " BEGIN IF {when} THEN SIGNAL SQLSTATE {code}; END IF; END"
+    ],
+    drop=["DROP TRIGGER refuse"],
+    row="'45000'",
+    full="'HY000' SET MYSQL_ERRNO = 1021",
+)
+REFUSE_DELETE = {
+    "sqlite": Refusal(
+        create=[
+            "CREATE TRIGGER refuse BEFORE DELETE ON {table} WHEN {when}"
+            " BEGIN SELECT RAISE({code}); END"
+        ],
+        drop=["DROP TRIGGER refuse"],
+        row="ABORT, 'refused'",
+    ),
+    "postgresql": Refusal(
+        create=[
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN IF {when} THEN RAISE 'refused' USING ERRCODE = {code}; END IF;"
+            " RETURN old; END $$",
+            "CREATE TRIGGER refuse BEFORE DELETE ON {table}"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ],
+        drop=["DROP TRIGGER refuse ON {table}"],
+        row="'P0001'",
+        full="'53100'",
+    ),
+    "mysql": _SIGNAL_ERROR,
+    "mariadb": _SIGNAL_ERROR,
+}
+
+#: What refuses rows of the table of tags at the commit, where constraints can wait.
+AT_COMMIT = [
+    "CREATE OR REPLACE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN IF {when} THEN RAISE 'too late' USING ERRCODE = '{code}'; END IF;"
+    " RETURN new; END $$",
+    "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON tag"
+    " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()",
+]
+
+#: What has a connection take no writes, in the transactions that follow.
+BE_READ_ONLY = {
+    "sqlite": "PRAGMA query_only = ON",
+    "postgresql": "SET default_transaction_read_only = on",
+    "mysql": "SET SESSION transaction_read_only = 1",
+    "mariadb": "SET SESSION tx_read_only = 1",
+}
+
+#: A user with few rights, in a database ``{}``.
+READER = "signalbus_reader"
+#: What the user logs in with, where it must have one.
+READER_PASSWORDS = {"postgresql": READER}
+_ADD_MYSQL_READER = [f"CREATE USER {READER}@'%%'"]
+ADD_READER = {
+    "postgresql": [f"CREATE ROLE {READER} LOGIN PASSWORD '{READER}'"],
+    "mysql": _ADD_MYSQL_READER,
+    "mariadb": _ADD_MYSQL_READER,
+}
+GRANT_TO_READER = {
+    "postgresql": f"GRANT {{}} TO {READER}",
+    "mysql": f"GRANT {{}} TO {READER}@'%%'",
+    "mariadb": f"GRANT {{}} TO {READER}@'%%'",
+}
+_DROP_MYSQL_READER = [f"DROP USER {READER}@'%%'"]
+DROP_READER = {
+    "postgresql": [f"DROP OWNED BY {READER}", f"DROP ROLE {READER}"],
+    "mysql": _DROP_MYSQL_READER,
+    "mariadb": _DROP_MYSQL_READER,
+}

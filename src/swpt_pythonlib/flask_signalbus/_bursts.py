@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, delete
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Connection, Engine, Row, delete
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import scoped_session
 
 from ._deletions import Rows
@@ -16,9 +16,10 @@ from ._dialects import has_code, is_conflict, is_server_fault, traits_of
 from ._drivers import begin_really, without_prepared_statements
 from ._keys import Key
 from ._models import SignalTable
+from ._reflection import schema_on
 from ._retry import RetryPolicy
 from ._senders import ends_the_call, is_sent_in_bulk, send
-from ._sessions import Record, current, has_uncommitted_work, owned_transaction
+from ._sessions import Record, has_uncommitted_work, owned_transaction
 from ._transactions import Attempt
 from .exceptions import SignalsRefused
 
@@ -52,6 +53,16 @@ class Source:
         """
         self.session.connection(bind_arguments={"bind": self.connection})
         begin_really(self.connection)
+
+    def version(self) -> object:
+        """Return what changes when others write, if the database tells it."""
+        query = traits_of(self.connection.dialect).data_version
+        if query is None:
+            return None
+
+        quote = self.connection.dialect.identifier_preparer.quote
+        schema = schema_on(self.connection, self.signals.table) or "main"
+        return self.connection.exec_driver_sql(query.format(quote(schema))).scalar()
 
 
 class Query(Attempt[T]):
@@ -91,11 +102,15 @@ class Burst(Attempt[Rows]):
         self._source = source
         self._claim = claim
         self._record = Record(sends=source.signals.name)
-        self._calls = 0
+        self._sent = 0
         #: The signals that have been claimed, whatever has become of them.
         self.rows: Rows = ()
-        #: Whether the sender had changed something in the session when it failed.
+        #: Whether the senders have changed something in the session.
         self._has_written = False
+        #: The version of the data when they failed.
+        self.version: object = object()
+        #: The transaction that somebody else has begun on the connection.
+        self._outer = source.connection.get_transaction()
 
     def run(self) -> None:
         """Do the work; keep its result, or the error."""
@@ -106,6 +121,13 @@ class Burst(Attempt[Rows]):
             if not self._is_sending or ends_the_call(error):
                 raise
             self.error = error
+
+        if self.error is not None and self._has_lost_outer:
+            self.error.add_note(
+                "The transaction that was open on the connection in the engine's place"
+                " has been rolled back, with all signals that were recorded in it. Give"
+                " the session the option join_transaction_mode='create_savepoint'."
+            )
 
     def work(self) -> Rows:
         """Claim, delete, send, commit."""
@@ -132,20 +154,27 @@ class Burst(Attempt[Rows]):
         """
         if self._has_written or not self._is_sending:
             return ()
-        if isinstance(self.error, SignalsRefused) and self._calls_bulk_sender:
-            refused = list(map(id, self.error.refused))
-            confirmed = [row for row in self.rows if id(row) not in refused]
-            # What names no signal of the burst says nothing of the others.
-            is_sound = len(confirmed) + len(set(refused)) == len(self.rows)
-            return confirmed if is_sound else ()
+        # A single sender knows nothing of the signals that come after its own.
+        if isinstance(self.error, SignalsRefused) and is_sent_in_bulk(
+            self._source.signals.model, self.rows
+        ):
+            return self._all_but(self.error.refused)
 
-        return self.rows[: self._calls]
+        return self.rows[: self._sent]
+
+    def _all_but(self, refused: list[Any]) -> Rows:
+        refused_ids = set(map(id, refused))
+        confirmed = [row for row in self.rows if id(row) not in refused_ids]
+        # What names no signal of the burst says nothing of the others.
+        is_sound = len(confirmed) + len(refused_ids) == len(self.rows)
+        return confirmed if is_sound else ()
 
     @property
     def retry_policy(self) -> RetryPolicy | None:
         """How patiently to retry, if nothing stands in the way of another attempt."""
-        # When the commit fails, the signals have been sent already.
-        if self._record.is_committing or not self._lost_race:
+        # When the commit fails, or some of them are known to have been sent, another
+        # attempt would send signals again.
+        if self._record.is_committing or not self.lost_race or self.confirmed:
             return None
 
         policy = self._source.policy
@@ -163,6 +192,7 @@ class Burst(Attempt[Rows]):
             self._record.violation is not None
             # A new connection would not be prepared for bursts.
             or connection.invalidated
+            or self._has_lost_outer
             or not (self._is_sending or self._may_be_signals_fault)
         )
 
@@ -174,32 +204,42 @@ class Burst(Attempt[Rows]):
             return isinstance(self.error, IntegrityError)
 
         traits = traits_of(self._source.connection.dialect)
-        return not (self._lost_race or is_server_fault(self.error, traits))
+        return not (self.lost_race or is_server_fault(self.error, traits))
 
     @property
-    def _calls_bulk_sender(self) -> bool:
-        return is_sent_in_bulk(self._source.signals.model, self.rows)
-
-    @property
-    def _lost_race(self) -> bool:
+    def lost_race(self) -> bool:
+        """Whether a serialization conflict is the reason of the failure."""
         return self.error is not None and self._record.lost_race(self.error)
+
+    @property
+    def _has_lost_outer(self) -> bool:
+        return self._outer is not None and not self._outer.is_active
 
     @property
     def _is_sending(self) -> bool:
         return bool(self.rows) and not self._record.is_committing
 
     def _send(self, check: Callable[[], None]) -> None:
-        def note_call() -> None:
+        def note_call(count: int) -> None:
             check()
-            self._calls += 1
+            self._sent += count
 
         # From now on, only a sender writes.
         self._record.wrote = False
         try:
             send(self._source.signals.model, self.rows, after_each_call=note_call)
-        except BaseException:
-            self._has_written = has_uncommitted_work(self._source.session)
+        except BaseException as error:
+            if not ends_the_call(error):
+                self._note_version()
             raise
+        finally:
+            # Also if the sender succeeds: its writes may be refused later.
+            self._has_written = has_uncommitted_work(self._source.session)
+
+    def _note_version(self) -> None:
+        # If it cannot be read, the rollback tells what is wrong.
+        with suppress(SQLAlchemyError):
+            self.version = self._source.version()
 
     def _transaction_check(self) -> Callable[[], None]:
         """Return a check that the transaction has not been ended by a sender."""
@@ -229,6 +269,7 @@ class Settlement(Attempt[int]):
 
     :param claim_only: Deletes the signal with a key, unless somebody else holds it.
     :param confirmed: The signals that have been sent.
+    :param version: The version of the data when they were sent.
     """
 
     def __init__(
@@ -236,33 +277,63 @@ class Settlement(Attempt[int]):
         source: Source,
         claim_only: Callable[[Connection, Key], Rows],
         confirmed: Rows,
+        version: object,
     ) -> None:
         self._source = source
         self._claim_only = claim_only
         self._confirmed = confirmed
+        self._version = version
         self._record = Record(sends=source.signals.name)
+        #: The signals that another one may have taken the place of in the meantime.
+        self.doubtful: Rows = ()
 
     def work(self) -> int:
-        """Delete the signals by their keys; return how many were still there."""
-        source, deleted = self._source, 0
+        """Delete the signals by their keys; return how many were still there.
+
+        :raises RuntimeError: If some of them are doubtful. Nothing is deleted then.
+        """
+        source = self._source
         with owned_transaction(source.session, self._record):
             source.join()
-            for row in self._confirmed:
-                found = self._claim_only(source.connection, source.signals.key_of(row))
-                if not all(tuple(other) == tuple(row) for other in found):
-                    raise RuntimeError(
-                        f"A signal of '{source.signals.name}' has been replaced by"
-                        f" another one with the same primary key while it was sent."
-                    )
-                deleted += len(found)
+            found = [self._delete(row) for row in self._confirmed]
+            self.doubtful = self._doubtful_among(found)
+            if self.doubtful:
+                raise RuntimeError(
+                    f"Signals of '{source.signals.name}' may have been replaced by"
+                    f" others with the same primary keys after they were sent."
+                )
 
-        return deleted
+        return sum(map(len, found))
+
+    def _delete(self, row: Row[Any]) -> Rows:
+        key = self._source.signals.key_of(row)
+        return self._claim_only(self._source.connection, key)
+
+    def _doubtful_among(self, found: list[Rows]) -> Rows:
+        # Where keys are used again, another signal may have the same values too.
+        version = self._source.version()
+        if any(found) and version is not None and version != self._version:
+            return self._confirmed
+
+        pairs = zip(self._confirmed, found, strict=True)
+        return [row for row, now in pairs if now and not _is_same(row, now[0])]
 
     @property
     def retry_policy(self) -> RetryPolicy | None:
         """How patiently to retry, if it lost a race."""
         lost_race = self.error is not None and self._record.lost_race(self.error)
         return self._source.policy if lost_race else None
+
+
+def _is_same(row: Row[Any], other: Row[Any]) -> bool:
+    """Tell whether two rows certainly have the same values."""
+    try:
+        pairs = zip(row, other, strict=True)
+        # What differs from itself is not a number.
+        return all(a == b or (a != a and b != b) for a, b in pairs)
+    except Exception:
+        # Values of the application's own types need not be comparable.
+        return False
 
 
 @contextmanager
@@ -300,8 +371,9 @@ def bind_for_writes(
 
     :raises TypeError: If that is neither an engine nor a connection.
     """
-    # Not by way of the proxy, which passes arguments that a recipe may not know.
-    bind = current(session).get_bind(signals.model, clause=delete(signals.table))
+    # The registry would also pass arguments that an application's 'get_bind' need not
+    # know: in SQLAlchemy's recipe for replicas there are these two.
+    bind = session().get_bind(signals.model, clause=delete(signals.table))
     if isinstance(bind, Engine | Connection):
         return bind
 

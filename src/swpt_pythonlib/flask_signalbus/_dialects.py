@@ -54,6 +54,8 @@ class Traits:
         rights on it, and no row; what begins with one of these counts too.
     :param demoted: Those of them that say that the server no longer takes writes:
         another connection may lead to one that does.
+    :param data_version: The query for a number that differs as soon as another
+        connection has written to the schema ``{}``, where deleted keys are used again.
     :param conflicts: The codes of errors that another attempt can cure.
     :param nowait_refusals: Those of them that are no conflict if the statement was not
         to wait for a lock.
@@ -73,6 +75,7 @@ class Traits:
     lock_timeout: str | None = None
     late_constraints: str | None = None
     check_constraints: str | None = None
+    data_version: str | None = None
     server_faults: tuple[str | int, ...] = ()
     demoted: frozenset[str | int] = frozenset()
     conflicts: frozenset[str | int] = frozenset()
@@ -91,6 +94,7 @@ _MYSQL = Traits(
     lock_timeout="SET innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0}",
     server_faults=(
         1021,  # disk full
+        1030,  # the storage engine's own error, as a full disk
         1044,  # access denied to the database
         1047,  # a node of a cluster is not ready
         1053,  # server shutdown in progress
@@ -101,10 +105,11 @@ _MYSQL = Traits(
         1180,  # error during commit
         1290,  # read-only
         1665,  # binlog_format=STATEMENT
+        1792,  # read-only transaction
         1836,  # read-only mode
         1927,  # connection was killed
     ),
-    demoted=frozenset({1290, 1836}),
+    demoted=frozenset({1290, 1792, 1836}),
     conflicts=frozenset(
         {
             1020,  # record has changed since last read (MariaDB)
@@ -138,7 +143,11 @@ _POSTGRESQL = Traits(
         JOIN pg_namespace ON pg_namespace.oid = connamespace
         WHERE tgrelid = to_regclass(:quoted_table) AND tgdeferrable
     """,
-    check_constraints="SET CONSTRAINTS {} IMMEDIATE",
+    # A constraint that a migration has dropped since then must not stop the flush.
+    check_constraints="""
+        DO $signalbus$ BEGIN SET CONSTRAINTS {} IMMEDIATE;
+        EXCEPTION WHEN undefined_object THEN NULL; END $signalbus$
+    """,
     server_faults=(
         "08",  # connection exceptions
         "25006",  # read-only transaction
@@ -170,6 +179,7 @@ _SQLITE = Traits(
     strategy=Strategy.DELETE_KEYS,
     compares_row_values=True,
     begin="BEGIN",
+    data_version="PRAGMA {}.data_version",
     server_faults=(
         8,  # READONLY
         10,  # IOERR

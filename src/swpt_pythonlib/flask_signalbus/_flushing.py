@@ -90,6 +90,9 @@ def flush(
 
     def look(connection: Connection) -> tuple[SignalStatements, Key | None]:
         statements = statements_on(connection, signals)
+        # Reflection of MySQL leaves an option on the connection that would hide errors,
+        # and so conflicts, from those who listen to them.
+        connection.execution_options(skip_user_error_events=False)
         return statements, statements.newest_key(connection)
 
     signals = plan.signals
@@ -168,7 +171,7 @@ class _Pass:
         has_failed_alone = len(suspects) == 1
         if has_failed_alone:
             self._note_failure(suspects[0], error)
-        else:
+        elif not (burst.lost_race and burst.confirmed):
             count = len(suspects)
             self._tally.add_error(
                 error, "Failed to send %d signals of %s at once.", count, self._name
@@ -189,23 +192,27 @@ class _Pass:
 
         Somebody else may hold some of it now. It is theirs then.
         """
+        claim_only, version = self._statements.claim_only, burst.version
         confirmed = burst.confirmed
-        if not confirmed:
-            return set()
+        while confirmed:
+            settle = partial(Settlement, self._source, claim_only, confirmed, version)
+            settlement = retry(settle)
+            if settlement.error is None:
+                self._note_sent(settlement.result())
+                break
+            if not settlement.doubtful:
+                self._note_unsettled(settlement.error, len(confirmed))
+                return set()
 
-        claim_only = self._statements.claim_only
-        settlement = retry(lambda: Settlement(self._source, claim_only, confirmed))
-        if settlement.error is not None:
-            self._tally.add_error(
-                settlement.error,
-                "Failed to delete %d signals of %s that have been sent.",
-                len(confirmed),
-                self._name,
-            )
-            return set()
+            # They are sent again, rather than deleted without having been sent.
+            doubtful = set(map(id, settlement.doubtful))
+            confirmed = [row for row in confirmed if id(row) not in doubtful]
 
-        self._note_sent(settlement.result())
         return set(map(self._source.signals.key_of, confirmed))
+
+    def _note_unsettled(self, error: BaseException, count: int) -> None:
+        message = "Failed to delete %d signals of %s that have been sent."
+        self._tally.add_error(error, message, count, self._name)
 
     def _send_alone(self, key: Key) -> bool:
         """Send a signal in a burst of its own; tell whether it could be sent."""

@@ -156,6 +156,9 @@ def _late_constraints(signals: SignalTable, connection: Connection) -> list[str]
     if query is None:
         return []
 
-    schema = schema_on(connection, signals.table)
-    name = quoted(connection.dialect, schema, signals.table.name)
-    return list(connection.scalars(text(query), {"quoted_table": name}))
+    # The dialect in use would double each '%', as for a statement.
+    dialect_class: Any = type(connection.dialect)
+    quote = dialect_class(paramstyle="named").identifier_preparer.quote
+    parts = filter(None, (schema_on(connection, signals.table), signals.table.name))
+    name = ".".join(quote(part) for part in parts)
+    return list(connection.scalars(text(query), {"table": name}))

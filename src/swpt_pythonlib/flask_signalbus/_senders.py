@@ -12,21 +12,27 @@ from ._lazy import has_not_run
 from ._models import Model, has_bulk_sender
 
 
+def is_sent_in_bulk(model: Model, rows: Sequence[Row[Any]]) -> bool:
+    """Tell whether one call of the bulk sender is to send all of the rows."""
+    return len(rows) > 1 and has_bulk_sender(model)
+
+
 def send(
-    model: Model, rows: Sequence[Row[Any]], after_each_call: Callable[[], None]
+    model: Model, rows: Sequence[Row[Any]], after_each_call: Callable[[int], None]
 ) -> None:
     """Hand the rows to the model's bulk sender, or one by one to the single sender.
 
+    :param after_each_call: Called with the number of rows that the call has sent.
     :raises TypeError: If a sender is a generator or a coroutine. It has sent nothing.
     """
     if is_sent_in_bulk(model, rows):
         _check_has_run(model, model.send_signalbus_messages(list(rows)))
-        after_each_call()
+        after_each_call(len(rows))
         return
 
     for row in rows:
         _check_has_run(model, model.send_signalbus_message(row))
-        after_each_call()
+        after_each_call(1)
 
 
 def is_sent_in_bulk(model: Model, rows: Sequence[Row[Any]]) -> bool:

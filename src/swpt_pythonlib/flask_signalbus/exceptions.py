@@ -27,7 +27,11 @@ class SignalsRefused(Exception):
     through ``db.session``. The refused ones are tried again one by one; those that are
     refused again stay in the table, for the next flush.
 
-    :param refused: The objects that were refused, as the sender has received them.
+    What is not named is deleted, so name also what the client was never asked to send.
+    From a single sender, it is an error like any other.
+
+    :param refused: The objects that were refused, as the sender has received them; of
+        copies nobody knows which signals they stand for.
     :raises ValueError: If there are none.
 
     ::
@@ -51,4 +55,6 @@ class SignalsRefused(Exception):
                 " them were confirmed."
             )
 
-        super().__init__(f"{len(self.refused)} signals of the burst were refused.")
+        super().__init__(
+            f"Signals of the burst that were refused: {len(self.refused)}."
+        )
