@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, select
 from support.broker import Broker
 from support.capabilities import Row, row_of
 from support.lost_races import LostRaces
-from support.models import db
+from support.models import db, migrate
 from support.signatures import AppFactory, DBFactory, Pending, Record
 from support.sqlite_settings import set_up_sqlite
 from swpt_pythonlib.flask_signalbus import RetryPolicy, SignalBus, SignalBusMixin
@@ -31,6 +31,7 @@ def pytest_signalbus_row(dialect: str, version: str) -> Row:
 def tables(database_url: str) -> str:
     """Create the tables of the sample models once, and return the URL."""
     engine = create_engine(database_url)
+    migrate(engine)
     db.metadata.create_all(engine)
     engine.dispose()
     return database_url

@@ -12,7 +12,7 @@ from flask_sqlalchemy.record_queries import get_recorded_queries
 from sqlalchemy import insert
 
 from support.broker import Broker
-from support.models import Note, Pair, Parcel, Ticket, db
+from support.models import Letter, Note, Pair, Parcel, Ticket, db
 from support.signatures import AppFactory, DBFactory, Pending, Record
 from swpt_pythonlib.flask_signalbus import SignalBus, get_models_to_flush
 
@@ -63,7 +63,7 @@ def test_flushmany_sends_everything_that_is_pending(
     assert (result.exit_code, result.stdout) == (0, "")
     assert sorted(broker.sent) == ["a", "b", "c"]
     assert messages(log) == [
-        "Started flushing Note, Pair, Parcel, Ticket.",
+        "Started flushing Letter, Note, Pair, Parcel, Ticket.",
         "3 signals have been successfully processed.",
     ]
 
@@ -225,7 +225,7 @@ def test_repeat_takes_a_positive_number_of_seconds(run: Any, seconds: str) -> No
 
 def test_signals_prints_one_name_a_line(run: Any) -> None:
     """C2."""
-    assert run("signals").stdout == "Note\nPair\nParcel\nTicket\n"
+    assert run("signals").stdout == "Letter\nNote\nPair\nParcel\nTicket\n"
 
 
 def test_check_finds_no_mistake_in_a_good_model(run: Any) -> None:
@@ -299,7 +299,7 @@ def test_pending_prints_a_total_of_zero(run: Any) -> None:
 @pytest.mark.parametrize(
     ("names", "models"),
     [
-        ([], [Note, Pair, Parcel, Ticket]),
+        ([], [Letter, Note, Pair, Parcel, Ticket]),
         (["Parcel", "Note", "Parcel"], [Note, Parcel]),
         (iter(["Pair"]), [Pair]),
         ({"Odrer"}, []),

@@ -19,7 +19,7 @@ from sqlalchemy.orm import mapped_column
 from support import models
 from support.broker import Broker, BrokerRefused, broker
 from support.capabilities import ANALYZE
-from support.models import Note, Pair, Parcel, SendsMany, Ticket, db
+from support.models import Letter, Note, Pair, Parcel, SendsMany, Ticket, db
 from support.own_models import OwnModel, model_of
 from support.processes import Process
 from support.signatures import AppFactory, DBFactory, Pending, Record
@@ -91,6 +91,8 @@ def once_each(count: int) -> Counter[str]:
         pytest.param("Ticket", 7, 300, id="random keys, small bursts"),
         pytest.param("Ticket", 100, 600, id="random keys, large bursts"),
         pytest.param("Pair", 100, 600, id="composite keys, large bursts"),
+        pytest.param("Letter", 7, 300, id="keys in another order, small bursts"),
+        pytest.param("Letter", 100, 600, id="keys in another order, large bursts"),
     ],
 )
 def test_each_signal_is_sent_exactly_once_however_many_flush(
@@ -172,7 +174,7 @@ def test_recorders_do_not_wait_for_a_slow_broker(
 
 @pytest.mark.requires("skip_locked")
 @pytest.mark.parametrize("burst", [3, 30])
-@pytest.mark.parametrize("model", [Parcel, Pair, Ticket])
+@pytest.mark.parametrize("model", [Letter, Parcel, Pair, Ticket])
 def test_a_flusher_passes_over_what_another_one_holds(
     model: Any,
     burst: int,
@@ -184,7 +186,11 @@ def test_a_flusher_passes_over_what_another_one_holds(
     """F3: and does not wait for it, even when little else is left."""
     monkeypatch.setattr(model, "signalbus_burst_count", burst)
     for i in range(10 * burst):
-        key: Any = {Pair: {"a": 1, "b": i}, Ticket: {"id": uuid.UUID(int=i)}}
+        key: Any = {
+            Letter: {"user_id": "u", "letter_id": i + 1},
+            Pair: {"a": 1, "b": i},
+            Ticket: {"id": uuid.UUID(int=i)},
+        }
         db.session.add(model(text=f"{i:03}", **key.get(model, {})))
     db.session.commit()
     is_nested = threading.Event()

@@ -325,6 +325,28 @@ def test_names_may_differ_in_case(
     assert warnings(caplog) == []
 
 
+@pytest.mark.requires("deletes_by_view")
+def test_a_view_is_flushed_without_a_hint(
+    make_db: DBFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F12: it has no index of its own to be hinted at, or to be asked for."""
+    own_db = make_db()
+    letter = make_letter(own_db)
+    make_table(own_db, [sa.PrimaryKeyConstraint("a", "n")])
+    with own_db.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE letter RENAME TO letters"))
+        connection.execute(sa.text("CREATE VIEW letter AS SELECT * FROM letters"))
+    record(own_db, letter, LETTERS)
+
+    assert own_db.signalbus.flushmany() == len(LETTERS)
+    assert broker().sent == in_order("na")
+    assert warnings(caplog) == []
+
+    with own_db.engine.begin() as connection:
+        connection.execute(sa.text("DROP VIEW letter"))
+        connection.execute(sa.text("DROP TABLE letters"))
+
+
 @pytest.mark.parametrize("is_translated", [False, True], ids=["named", "translated"])
 @pytest.mark.parametrize("has_key", [False, True], ids=["without a key", "with a key"])
 def test_the_table_is_looked_at_in_its_schema(

@@ -12,6 +12,7 @@ from support.own_models import OwnModel, model_of
 from support.rivals import TIMEOUT, Rival
 from support.signatures import AddAccount, AppFactory, DBFactory
 from swpt_pythonlib.flask_signalbus import AtomicProceduresMixin
+from swpt_pythonlib.flask_signalbus._dialects import traits_of
 
 
 def test_an_instance_is_found_by_its_key(add_account: AddAccount) -> None:
@@ -137,7 +138,9 @@ def test_arguments_of_with_for_update_are_passed_on(
 ) -> None:
     """M4: all five of them; only the row of the instance is locked by default."""
     add_account()
-    locking = {"of": Account, **kw}
+    # SQLAlchemy writes a shared lock of MySQL in a way that knows no tables.
+    shares = traits_of(db.engine.dialect).shares_locks_of
+    locking = kw if kw.get("read") and not shares else {"of": Account, **kw}
     expected = sa.select(Account).where(Account.id == 1).with_for_update(**locking)
 
     Account.lock_instance(1, **kw)

@@ -7,7 +7,17 @@ import sqlalchemy as sa
 from flask import current_app
 
 from support.broker import Broker, broker
-from support.models import Note, Pair, Parcel, Sends, SendsMany, Ticket, db, text_column
+from support.models import (
+    Letter,
+    Note,
+    Pair,
+    Parcel,
+    Sends,
+    SendsMany,
+    Ticket,
+    db,
+    text_column,
+)
 from support.own_models import OwnModel, model_of
 from support.signatures import AppFactory, DBFactory, Record
 from swpt_pythonlib.flask_signalbus import SignalBus
@@ -15,7 +25,7 @@ from swpt_pythonlib.flask_signalbus import SignalBus
 
 def test_signal_models_are_sorted_by_name(bus: SignalBus) -> None:
     """F1: documented."""
-    assert bus.get_signal_models() == [Note, Pair, Parcel, Ticket]
+    assert bus.get_signal_models() == [Letter, Note, Pair, Parcel, Ticket]
 
 
 def test_an_abstract_base_is_no_signal_model(make_db: DBFactory) -> None:

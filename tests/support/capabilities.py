@@ -22,6 +22,7 @@ MEANINGS = {
     "partitions": "rows of one table can lie at the same place of different tables",
     "late_constraints": "a constraint can wait for the commit, or be asked before",
     "suppressed_deletes": "a trigger can leave a row undeleted, without an error",
+    "deletes_by_view": "rows can be claimed and deleted through a view",
     "in_memory": "a database can live in the memory of its process",
     "journal_modes": "its journal can be chosen, such as a log that is written ahead",
     "deadlocks": "transactions can wait for each other until one is told to give up",
@@ -60,7 +61,7 @@ _SERVER = {
     "rows_read",
     "roles",
 }
-_MYSQL = {*_SERVER, "lock_timeouts", "storage_engines"}
+_MYSQL = {*_SERVER, "deletes_by_view", "lock_timeouts", "storage_engines"}
 _MARIADB = {*_MYSQL, "stale_writes_fail"}
 
 ROWS = (
@@ -92,7 +93,6 @@ ROWS = (
                 "late_constraints",
                 "sqlstates",
                 "vacuum",
-                "late_constraints",
                 "partitions",
                 "suppressed_deletes",
                 "deferred_keys",

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy import (
+    ForeignKey,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from support.broker import broker
@@ -89,6 +95,33 @@ class Ticket(SendsMany, Model):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     text: Mapped[str] = mapped_column(String(40), index=True)
+
+
+class Letter(SendsMany, Model):
+    """A signal whose table has been made by 'migrate', in another order of its key."""
+
+    # Tests make tables of their own named "letter".
+    __tablename__ = "posted_letter"
+
+    signalbus_burst_count = 3
+
+    user_id: Mapped[str] = mapped_column(String(9))
+    letter_id: Mapped[int] = mapped_column(sa.BigInteger, autoincrement=False)
+    text: Mapped[str] = mapped_column(String(40))
+
+    __table_args__ = (PrimaryKeyConstraint("letter_id", "user_id"),)
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Make the table that 'create_all' would make in another way."""
+    sa.Table(
+        Letter.__tablename__,
+        sa.MetaData(),
+        sa.Column("user_id", String(9)),
+        sa.Column("letter_id", sa.BigInteger, autoincrement=False),
+        sa.Column("text", String(40), nullable=False),
+        PrimaryKeyConstraint("user_id", "letter_id"),
+    ).create(engine)
 
 
 class Receipt(Model):

@@ -134,6 +134,7 @@ def _app(url: str, level: str | None) -> Iterator[Flask]:
 def _signal(model: str, number: int) -> Any:
     keys: dict[str, dict[str, Any]] = {
         "Pair": {"a": number % 3, "b": random.getrandbits(31)},
+        "Letter": {"user_id": f"u{number % 3}", "letter_id": random.getrandbits(31)},
         "Ticket": {"id": uuid.UUID(int=random.getrandbits(128), version=4)},
     }
     return getattr(models, model)(text=str(number), **keys.get(model, {}))

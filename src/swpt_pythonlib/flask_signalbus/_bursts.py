@@ -19,7 +19,7 @@ from ._models import SignalTable
 from ._reflection import schema_on
 from ._retry import RetryPolicy
 from ._senders import ends_the_call, is_sent_in_bulk, send
-from ._sessions import Record, has_uncommitted_work, owned_transaction
+from ._sessions import Record, current, has_uncommitted_work, owned_transaction
 from ._transactions import Attempt
 from .exceptions import SignalsRefused
 
@@ -373,7 +373,7 @@ def bind_for_writes(
     """
     # The registry would also pass arguments that an application's 'get_bind' need not
     # know: in SQLAlchemy's recipe for replicas there are these two.
-    bind = session().get_bind(signals.model, clause=delete(signals.table))
+    bind = current(session).get_bind(signals.model, clause=delete(signals.table))
     if isinstance(bind, Engine | Connection):
         return bind
 

@@ -36,6 +36,7 @@ class Traits:
         rather scan another one, and lock what it finds there.
     :param trusts_statistics: Whether the planner believes in old statistics, which are
         wrong for a table that is empty at night and full at noon.
+    :param shares_locks_of: Whether a shared lock can be restricted to some tables.
     :param compares_enums_as_text: Whether an ``ENUM`` is ordered by position, but
         compared with a value as text.
     :param flush_isolation_level: The level of a burst's transaction, ``None``
@@ -68,6 +69,7 @@ class Traits:
     compares_row_values: bool = False
     index_hint: str | None = None
     trusts_statistics: bool = False
+    shares_locks_of: bool = False
     compares_enums_as_text: bool = False
     flush_isolation_level: str | None = None
     atomic_isolation_level: str | None = None
@@ -133,6 +135,7 @@ _POSTGRESQL = Traits(
     skips_locked_rows=True,
     compares_row_values=True,
     trusts_statistics=True,
+    shares_locks_of=True,
     flush_isolation_level="READ COMMITTED",
     atomic_isolation_level="REPEATABLE READ",
     lock_timeout="SET LOCAL lock_timeout = '{0}s'",

@@ -90,9 +90,6 @@ def flush(
 
     def look(connection: Connection) -> tuple[SignalStatements, Key | None]:
         statements = statements_on(connection, signals)
-        # Reflection of MySQL leaves an option on the connection that would hide errors,
-        # and so conflicts, from those who listen to them.
-        connection.execution_options(skip_user_error_events=False)
         return statements, statements.newest_key(connection)
 
     signals = plan.signals

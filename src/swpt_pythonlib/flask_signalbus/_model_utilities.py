@@ -17,6 +17,8 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm.interfaces import ORMOption
 
+from ._dialects import traits_of
+
 
 class _ModelUtilitiesMixin:
     """Class methods that every model has with ``AtomicProceduresMixin``.
@@ -89,7 +91,9 @@ class _ModelUtilitiesMixin:
         session = cls._signalbus_db.session
         key = cls.get_pk_values(instance_or_pk)
         mapper: Mapper[Any] = inspect(cls)
-        kw.setdefault("of", mapper.tables)
+        bind = session.get_bind(mapper)
+        if not kw.get("read") or traits_of(bind.dialect).shares_locks_of:
+            kw.setdefault("of", mapper.tables)
         statement = (
             select(cls)
             .where(*map(operator.eq, mapper.primary_key, key))

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.schema import CreateIndex
 
-from ._catalogues import PRIMARY, indexes_of, plain_dialect, quoted
+from ._catalogues import PRIMARY, indexes_of, plain_dialect
 from ._dialects import traits_of
 from ._models import SignalTable
 

@@ -35,11 +35,6 @@ def send(
         after_each_call(1)
 
 
-def is_sent_in_bulk(model: Model, rows: Sequence[Row[Any]]) -> bool:
-    """Tell whether a burst is handed to the bulk sender."""
-    return len(rows) > 1 and has_bulk_sender(model)
-
-
 def ends_the_call(error: BaseException) -> bool:
     """Tell whether somebody wants the flush to end, and not just a client to stop."""
     greenlet = sys.modules.get("greenlet")

@@ -74,9 +74,10 @@ class Record:
     conflict: DBAPIError | None = None
     #: The last violated constraint that another attempt may find satisfied.
     collision: DBAPIError | None = None
-    #: Of the current transaction: whether it has written, and its connections with
-    #: the last error on each, if any.
+    #: Of the current transaction: whether it has written, the connections that have, and
+    #: all its connections with the last error on each, if any.
     wrote: bool = False
+    writers: set[Connection] = field(default_factory=set)
     connections: dict[Connection, DBAPIError | None] = field(default_factory=dict)
 
     def lost_race(self, error: BaseException) -> bool:
@@ -98,7 +99,7 @@ class Record:
     def take_over(self, unowned: Record) -> None:
         """Continue the record of a transaction that has begun before its owner."""
         self.conflict, self.wrote = unowned.conflict, unowned.wrote
-        self.connections = unowned.connections
+        self.connections, self.writers = unowned.connections, unowned.writers
         for connection in self.connections:
             connection.info[_RECORD] = self
 
@@ -159,7 +160,7 @@ def owned_transaction(session: scoped_session[Any], record: Record) -> Iterator[
         session.flush()
         _raise_what_dooms(record)
         # When one of several commits fails, others may have succeeded.
-        if len(record.connections) > 1:
+        if len(record.writers) > 1:
             record.may_be_partly_committed = True
         record.is_committing = True
         session.commit()
@@ -227,7 +228,9 @@ def _note_write(
     connection: Connection, cursor: object, statement: str, *_: object
 ) -> None:
     record = _record_on(connection)
-    record.wrote = record.wrote or not only_reads(statement)
+    if not only_reads(statement):
+        record.wrote = True
+        record.writers.add(connection)
 
 
 def _note_error(context: ExceptionContext) -> None:
@@ -279,6 +282,7 @@ def _note_end(session: Session, transaction: SessionTransaction) -> None:
         return
 
     record.wrote = False
+    record.writers = set()
     record.connections = {}
     if not record.is_owned:
         session.info.pop(_RECORD)
