@@ -74,8 +74,8 @@ class Record:
     conflict: DBAPIError | None = None
     #: The last violated constraint that another attempt may find satisfied.
     collision: DBAPIError | None = None
-    #: Of the current transaction: whether it has written, the connections that have, and
-    #: all its connections with the last error on each, if any.
+    #: Of the current transaction: whether it has written, the connections that have,
+    #: and all of its connections with the last error on each, if any.
     wrote: bool = False
     writers: set[Connection] = field(default_factory=set)
     connections: dict[Connection, DBAPIError | None] = field(default_factory=dict)
