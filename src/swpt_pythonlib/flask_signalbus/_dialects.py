@@ -48,7 +48,7 @@ class Traits:
     :param lock_timeout: The statement that makes a connection wait no longer than
         ``{}`` seconds for a lock, where the driver has no argument for it.
     :param late_constraints: The query for the constraints that would be checked at
-        the commit only when rows of ``:quoted_table`` are deleted.
+        the commit only when rows of ``:table`` are deleted.
     :param check_constraints: The statement that has the constraints ``{}`` checked
         at once.
     :param server_faults: The codes of errors that the server is to blame for, or the
@@ -144,7 +144,7 @@ _POSTGRESQL = Traits(
         FROM pg_trigger
         JOIN pg_constraint ON pg_constraint.oid = tgconstraint
         JOIN pg_namespace ON pg_namespace.oid = connamespace
-        WHERE tgrelid = to_regclass(:quoted_table) AND tgdeferrable
+        WHERE tgrelid = to_regclass(:table) AND tgdeferrable
     """,
     # A constraint that a migration has dropped since then must not stop the flush.
     check_constraints="""
