@@ -110,7 +110,7 @@ def test_a_missing_right_is_one_error_of_its_model(
     record(Pair, "good")
     name = make_url(tables).database
     rights = ["SELECT ON note", "SELECT ON ticket", "SELECT, UPDATE ON parcel"]
-    rights.append("SELECT, UPDATE, DELETE ON pair")
+    rights += ["SELECT ON posted_letter", "SELECT, UPDATE, DELETE ON pair"]
     grants = [GRANT_TO_READER[dialect_name].format(right) for right in rights]
     with triggers(
         tables,
