@@ -11,8 +11,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from benchmarks.contestants.bare import send, send_one
 from benchmarks.contestants.protocol import TABLE, serve
-from swpt_pythonlib.flask_signalbus._bursts import connection_for_bursts
 from swpt_pythonlib.flask_signalbus._flushable import signal_table_of
+from swpt_pythonlib.flask_signalbus._sources import connection_for_bursts
 from swpt_pythonlib.flask_signalbus._statements import KeyRange, statements_on
 
 

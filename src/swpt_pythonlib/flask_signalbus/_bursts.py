@@ -2,94 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import scoped_session
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ._deletions import Rows
-from ._dialects import has_code, is_conflict, is_server_fault, traits_of
-from ._drivers import begin_really, without_prepared_statements
+from ._dialects import is_server_fault, traits_of
 from ._keys import Key
-from ._models import SignalTable
-from ._reflection import schema_on
 from ._retry import RetryPolicy
 from ._senders import ends_the_call, is_sent_in_bulk, send
 from ._sessions import Record, current, has_uncommitted_work, owned_transaction
+from ._sources import Source
 from ._transactions import Attempt
 from .exceptions import SignalsRefused
-
-T = TypeVar("T")
 
 # How often a burst is sent when its sender reports a serialization conflict: some of
 # the signals may be out already.
 _SENDS = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a pass finds its signals, and how.
-
-    :param signals: The table of the signals.
-    :param session: The application's session, on which the sender runs.
-    :param connection: The connection of the whole pass.
-    :param policy: How patiently a transaction that lost a race is retried.
-    """
-
-    signals: SignalTable
-    session: scoped_session[Any]
-    connection: Connection
-    policy: RetryPolicy
-
-    def join(self) -> None:
-        """Have the session work on our connection, in one transaction.
-
-        What listens to the session's transactions, to set a tenant for instance, is
-        told of this one.
-        """
-        self.session.connection(bind_arguments={"bind": self.connection})
-        begin_really(self.connection)
-
-    def version(self) -> object:
-        """Return what changes when others write, if the database tells it."""
-        query = traits_of(self.connection.dialect).data_version
-        if query is None:
-            return None
-
-        quote = self.connection.dialect.identifier_preparer.quote
-        schema = schema_on(self.connection, self.signals.table) or "main"
-        return self.connection.exec_driver_sql(query.format(quote(schema))).scalar()
-
-
-class Query(Attempt[T]):
-    """A query in a transaction of its own, so that no lock or snapshot stays."""
-
-    def __init__(self, source: Source, read: Callable[[Connection], T]) -> None:
-        self._source = source
-        self._read = read
-
-    def work(self) -> T:
-        """Read what the session sees."""
-        self._source.join()
-        transaction = current(self._source.session).get_transaction()
-        try:
-            return self._read(self._source.connection)
-        finally:
-            # Nothing has been written: whoever listens to commits need not be told,
-            # and no object need expire.
-            if transaction is not None:
-                transaction.close()
-
-    @property
-    def retry_policy(self) -> RetryPolicy | None:
-        """How patiently to retry, if there was a serialization conflict."""
-        assert self.error is not None
-        traits = traits_of(self._source.connection.dialect)
-        return self._source.policy if is_conflict(self.error, traits) else None
 
 
 class Burst(Attempt[Rows]):
@@ -262,122 +195,3 @@ class Burst(Attempt[Rows]):
                 raise self._record.violation
 
         return check
-
-
-class Settlement(Attempt[int]):
-    """The deletion of signals that have been sent by a burst that failed afterwards.
-
-    :param claim_only: Deletes the signal with a key, unless somebody else holds it.
-    :param confirmed: The signals that have been sent.
-    :param version: The version of the data when they were sent.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        claim_only: Callable[[Connection, Key], Rows],
-        confirmed: Rows,
-        version: object,
-    ) -> None:
-        self._source = source
-        self._claim_only = claim_only
-        self._confirmed = confirmed
-        self._version = version
-        self._record = Record(sends=source.signals.name)
-        #: The signals that another one may have taken the place of in the meantime.
-        self.doubtful: Rows = ()
-
-    def work(self) -> int:
-        """Delete the signals by their keys; return how many were still there.
-
-        :raises RuntimeError: If some of them are doubtful. Nothing is deleted then.
-        """
-        source = self._source
-        with owned_transaction(source.session, self._record):
-            source.join()
-            found = [self._delete(row) for row in self._confirmed]
-            self.doubtful = self._doubtful_among(found)
-            if self.doubtful:
-                raise RuntimeError(
-                    f"Signals of '{source.signals.name}' may have been replaced by"
-                    f" others with the same primary keys after they were sent."
-                )
-
-        return sum(map(len, found))
-
-    def _delete(self, row: Row[Any]) -> Rows:
-        key = self._source.signals.key_of(row)
-        return self._claim_only(self._source.connection, key)
-
-    def _doubtful_among(self, found: list[Rows]) -> Rows:
-        # Where keys are used again, another signal may have the same values too.
-        version = self._source.version()
-        if any(found) and version is not None and version != self._version:
-            return self._confirmed
-
-        pairs = zip(self._confirmed, found, strict=True)
-        return [row for row, now in pairs if now and not _is_same(row, now[0])]
-
-    @property
-    def retry_policy(self) -> RetryPolicy | None:
-        """How patiently to retry, if it lost a race."""
-        lost_race = self.error is not None and self._record.lost_race(self.error)
-        return self._source.policy if lost_race else None
-
-
-def _is_same(row: Row[Any], other: Row[Any]) -> bool:
-    """Tell whether two rows certainly have the same values."""
-    try:
-        pairs = zip(row, other, strict=True)
-        # What differs from itself is not a number.
-        return all(a == b or (a != a and b != b) for a, b in pairs)
-    except Exception:
-        # Values of the application's own types need not be comparable.
-        return False
-
-
-@contextmanager
-def connection_for_bursts(bind: Engine | Connection) -> Iterator[Connection]:
-    """Check out one connection for a whole pass, and prepare it for its bursts.
-
-    :param bind: A connection is used as it is: whoever has put it in the place of the
-        engine wants to roll back what happens on it.
-    """
-    if isinstance(bind, Connection):
-        yield bind
-        return
-
-    traits = traits_of(bind.dialect)
-    with bind.connect() as connection:
-        if traits.flush_isolation_level is not None:
-            # Until the connection is returned to the pool.
-            connection = connection.execution_options(
-                isolation_level=traits.flush_isolation_level
-            )
-        with without_prepared_statements(connection):
-            try:
-                yield connection
-            except DBAPIError as error:
-                if has_code(error.orig, traits.demoted):
-                    # The address may lead to another server in the meantime.
-                    connection.invalidate(error)
-                raise
-
-
-def bind_for_writes(
-    session: scoped_session[Any], signals: SignalTable
-) -> Engine | Connection:
-    """Return where the session writes to the table: reads may go to a replica.
-
-    :raises TypeError: If that is neither an engine nor a connection.
-    """
-    # The registry would also pass arguments that an application's 'get_bind' need not
-    # know: in SQLAlchemy's recipe for replicas there are these two.
-    bind = current(session).get_bind(signals.model, clause=delete(signals.table))
-    if isinstance(bind, Engine | Connection):
-        return bind
-
-    raise TypeError(
-        f"Signals of '{signals.name}' cannot be flushed: 'get_bind' of the session must"
-        f" return an engine or a connection, got {bind!r}."
-    )

@@ -12,19 +12,14 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.orm import scoped_session
 
-from ._bursts import (
-    Burst,
-    Query,
-    Settlement,
-    Source,
-    bind_for_writes,
-    connection_for_bursts,
-)
+from ._bursts import Burst
 from ._deletions import Rows
 from ._flushable import burst_size, signal_table_of
 from ._keys import Key
 from ._models import Model, SignalTable
 from ._retry import RetryPolicy
+from ._settlements import Settlement
+from ._sources import Query, Source, bind_for_writes, connection_for_bursts
 from ._statements import KeyRange, SignalStatements, statements_on
 from ._transactions import retry
 
