@@ -153,6 +153,8 @@ def test_a_server_that_takes_no_writes_is_one_error(
         cursor = connection.cursor()
         cursor.execute(BE_READ_ONLY[dialect_name])
         cursor.close()
+        # psycopg changes no isolation level within a transaction.
+        connection.commit()
 
     with db.engine.connect() as connection:
         connection.exec_driver_sql(BE_READ_ONLY[dialect_name])
