@@ -4,6 +4,7 @@ import datetime
 import os
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -79,6 +80,8 @@ def make_table(database: Any, types: list[Any], order: list[str], kind: str) -> 
     table.create(database.engine)
 
 
+# On MariaDB making and dropping the tables takes minutes.
+@pytest.mark.once
 @settings(
     deadline=None,
     max_examples=25,
