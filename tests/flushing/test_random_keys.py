@@ -80,7 +80,7 @@ def make_table(database: Any, types: list[Any], order: list[str], kind: str) -> 
     table.create(database.engine)
 
 
-# On MariaDB making and dropping the tables takes minutes.
+# On MariaDB it did not end within a minute, for a reason that is not known yet.
 @pytest.mark.once
 @settings(
     deadline=None,

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.schema import CreateIndex
 
-from ._catalogues import PRIMARY, indexes_of, plain_dialect
+from ._catalogues import PRIMARY, indexes_of, plain_dialect, quoted
 from ._dialects import traits_of
 from ._models import SignalTable
 
@@ -156,9 +156,6 @@ def _late_constraints(signals: SignalTable, connection: Connection) -> list[str]
     if query is None:
         return []
 
-    # The dialect in use would double each '%', as for a statement.
-    dialect_class: Any = type(connection.dialect)
-    quote = dialect_class(paramstyle="named").identifier_preparer.quote
-    parts = filter(None, (schema_on(connection, signals.table), signals.table.name))
-    name = ".".join(quote(part) for part in parts)
+    schema = schema_on(connection, signals.table)
+    name = quoted(connection.dialect, schema, signals.table.name)
     return list(connection.scalars(text(query), {"table": name}))
