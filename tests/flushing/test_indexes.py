@@ -1,5 +1,6 @@
 """The index that a table really has, whoever has made it: a flush walks by it."""
 
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -207,6 +208,24 @@ def test_a_table_is_looked_at_once_for_each_engine(
 
     assert costs[0] > costs[1] == costs[2] == 1
     assert len(warnings(caplog)) == 1
+
+
+def test_a_table_is_looked_at_again_when_its_index_is_gone(make_db: DBFactory) -> None:
+    """F12: a worker need not be started anew after a migration."""
+    own_db = make_db()
+    letter = make_letter(own_db)
+    index = sa.Index("ix", "a", "n")
+    make_table(own_db, [index])
+    record(own_db, letter, LETTERS)
+    assert own_db.signalbus.flushmany() == len(LETTERS)
+    record(own_db, letter, LETTERS)
+
+    index.drop(own_db.engine)
+    with contextlib.suppress(sa.exc.DBAPIError):
+        own_db.signalbus.flushmany()
+    own_db.signalbus.flushmany()
+
+    assert sorted(broker().sent) == sorted(2 * in_order("an"))
 
 
 def test_a_table_without_an_index_is_flushed_with_a_warning_that_helps(

@@ -203,6 +203,28 @@ def test_a_missing_table_is_one_error_of_its_model(
 
 
 @pytest.mark.requires("row_locks")
+def test_a_missing_column_is_one_error_of_its_model(
+    bus: SignalBus,
+    broker: Broker,
+    record: Record,
+    tables: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """F20: a migration is still to come."""
+    record(Pair, *TEXTS)
+    record(Note, "good")
+    execute(tables, "ALTER TABLE pair RENAME COLUMN text TO old")
+
+    try:
+        flush_in_vain(bus)
+    finally:
+        execute(tables, "ALTER TABLE pair RENAME COLUMN old TO text")
+
+    assert broker.sent == ["good"]
+    assert noted(caplog) == ["Failed to flush Pair."]
+
+
+@pytest.mark.requires("row_locks")
 def test_a_full_disk_is_one_error(
     bus: SignalBus,
     broker: Broker,

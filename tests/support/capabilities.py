@@ -30,6 +30,7 @@ MEANINGS = {
     "commit_conflicts": "COMMIT itself can find that a race has been lost",
     "lock_timeouts": "who has waited too long for a lock is told to try again",
     "roles": "users can be granted some rights on a table, and not others",
+    "explain_analyze": "it can execute a write to explain it",
     "deferred_keys": "a foreign key can be checked at the COMMIT only",
     "storage_engines": "a table can be of a kind that has no transactions",
 }
@@ -96,6 +97,7 @@ ROWS = (
                 "partitions",
                 "suppressed_deletes",
                 "deferred_keys",
+                "explain_analyze",
             }
         ),
     ),

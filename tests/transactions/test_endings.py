@@ -10,6 +10,7 @@ from flask import Flask
 from support.models import Account, Tag, db
 from support.races import OutOfOrder, Race, Stop
 from support.signatures import Stored
+from swpt_pythonlib.flask_signalbus import DBSerializationError
 
 
 def add_instance() -> None:
@@ -127,6 +128,28 @@ def test_a_commit_that_raises_is_followed_by_one_rollback(
 
     assert ends_of_the_failure == {"commit": 1, "rollback": 1}
     assert stored() == {3: 0}
+
+
+def test_a_block_that_is_committed_is_not_executed_again(
+    app: Flask, stored: Stored
+) -> None:
+    """A1: whatever a listener raises when it has been told of the commit."""
+    executions = []
+
+    @db.atomic
+    def block() -> None:
+        executions.append(1)
+        db.session.add(Account(id=len(executions)))
+
+    def tell(session: object) -> None:
+        raise DBSerializationError
+
+    sa.event.listen(db.session(), "after_commit", tell)
+
+    with pytest.raises(DBSerializationError):
+        block()
+
+    assert stored() == {1: 0}
 
 
 def test_a_flush_that_raises_is_followed_by_one_rollback(

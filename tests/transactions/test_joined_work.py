@@ -134,6 +134,18 @@ def test_a_block_rolls_back_the_work_that_it_has_joined(
     assert stored() == {}
 
 
+@pytest.mark.requires("explain_analyze")
+def test_a_write_that_is_explained_is_joined(app: Flask, stored: Stored) -> None:
+    """A4: the database executes it to see how long it takes."""
+    race = Race(losses=1)
+    execute_text("EXPLAIN ANALYZE INSERT INTO account (id, value) VALUES (2, 0)")()
+
+    with pytest.raises(DBSerializationError):
+        db.atomic(race.run)()
+
+    assert stored() == {}
+
+
 def read_instance() -> None:
     assert db.session.get_one(Account, 1).value == 1
 
@@ -178,6 +190,7 @@ def read_in_savepoint() -> None:
                 "select 1",
                 "\n /* UPDATE */ -- DELETE\n SELECT 1",
                 "WITH answer AS (SELECT 42 AS x) SELECT x FROM answer",
+                "EXPLAIN SELECT 1",
             )
         ),
     ],

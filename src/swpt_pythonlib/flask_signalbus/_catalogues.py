@@ -26,11 +26,13 @@ class Index:
     :param columns: The names of the columns, as the catalogue has them.
     :param collations: By what each column is compared, ``None`` if by its bytes, or if
         it does not matter outside of the database.
+    :param is_unique: Whether no two rows have the same values, unless one is NULL.
     """
 
     name: str
     columns: tuple[str, ...]
     collations: tuple[str | None, ...]
+    is_unique: bool
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class _Part:
     """A column of an index, ``None`` if the index does not order rows by one."""
 
     index: str
+    is_unique: bool
     column: str | None
     is_descending: bool = False
     collation: str | None = None
@@ -62,7 +65,8 @@ def _as_index(name: str, parts: list[_Part]) -> Iterator[Index]:
     columns = tuple(part.column for part in parts if part.column is not None)
     has_one_direction = len({part.is_descending for part in parts}) == 1
     if has_one_direction and len(columns) == len(parts):
-        yield Index(name, columns, tuple(part.collation for part in parts))
+        collations = tuple(part.collation for part in parts)
+        yield Index(name, columns, collations, parts[0].is_unique)
 
 
 def plain_dialect(dialect: Dialect) -> Dialect:
@@ -87,7 +91,7 @@ def _primary_key(
 ) -> Iterable[_Part]:
     """List what is known of any database."""
     key = inspect(connection).get_pk_constraint(table.name, schema)
-    return [_Part(PRIMARY, column) for column in key["constrained_columns"]]
+    return [_Part(PRIMARY, True, column) for column in key["constrained_columns"]]
 
 
 # An option of a column is 0 for ASC NULLS LAST and 3 for its opposite; no other one
@@ -95,6 +99,7 @@ def _primary_key(
 _POSTGRESQL = text("""
     SELECT
       CASE WHEN indisprimary THEN 'PRIMARY' ELSE pg_class.relname END,
+      indisunique,
       CASE WHEN indoption[n - 1] IN (0, 3)
         AND indcollation[n - 1] = attcollation AND opcdefault THEN attname END,
       indoption[n - 1] = 3
@@ -129,7 +134,8 @@ def _mysql(connection: Connection, table: Table, schema: str | None) -> Iterable
             and row.get("Ignored", "NO") == "NO"
         )
         column = row["Column_name"] if is_orderly else None
-        yield _Part(row["Key_name"], column, row["Collation"] == "D")
+        is_unique = row["Non_unique"] == 0
+        yield _Part(row["Key_name"], is_unique, column, row["Collation"] == "D")
 
 
 # An INTEGER PRIMARY KEY has no index: the table itself is sorted by it.
@@ -159,7 +165,9 @@ def _sqlite(
         _, columns, collations, places, _ = zip(*group, strict=True)
         index = PRIMARY if places[0] == 0 else name
         if name is None or _is_in_order(connection, table, schema, name, columns):
-            yield from map(_Part, repeat(index), columns, repeat(False), collations)
+            is_unique = repeat(places[0] < 2)
+            parts = (repeat(index), is_unique, columns, repeat(False), collations)
+            yield from map(_Part, *parts)
 
 
 def _is_in_order(

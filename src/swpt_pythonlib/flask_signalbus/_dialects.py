@@ -100,10 +100,12 @@ _MYSQL = Traits(
         1044,  # access denied to the database
         1047,  # a node of a cluster is not ready
         1053,  # server shutdown in progress
+        1054,  # no such column
         1114,  # table is full
         1142,  # command denied
         1143,  # command denied for a column
         1146,  # no such table
+        1176,  # no such index
         1180,  # error during commit
         1290,  # read-only
         1665,  # binlog_format=STATEMENT
@@ -156,6 +158,7 @@ _POSTGRESQL = Traits(
         "25006",  # read-only transaction
         "3D000",  # no such database
         "42501",  # insufficient privilege
+        "42703",  # no such column
         "42P01",  # no such table
         "53",  # insufficient resources: disk full, out of memory
         "57P",  # shutdown, crash, not yet accepting connections

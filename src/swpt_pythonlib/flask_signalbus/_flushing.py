@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import scoped_session
 
 from ._bursts import Burst
@@ -17,6 +18,7 @@ from ._deletions import Rows
 from ._flushable import burst_size, signal_table_of
 from ._keys import Key
 from ._models import Model, SignalTable
+from ._reflection import forget_facts
 from ._retry import RetryPolicy
 from ._settlements import Settlement
 from ._sources import Query, Source, bind_for_writes, connection_for_bursts
@@ -96,7 +98,12 @@ def flush(
         statements, newest = retry(lambda: Query(source, look)).result()
         if newest is not None:
             source = replace(source, signals=statements.signals)
-            _Pass(source, statements, plan.burst_size, tally).run(newest)
+            try:
+                _Pass(source, statements, plan.burst_size, tally).run(newest)
+            except DBAPIError:
+                # The index may be gone that the statements name.
+                forget_facts(connection)
+                raise
 
 
 class _Pass:

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import wraps
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Inspector
-from sqlalchemy.engine.interfaces import ReflectedIndex
-from sqlalchemy.exc import DBAPIError, SAWarning
-from sqlalchemy.orm import Mapper, Session, scoped_session
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, scoped_session
 
+from ._catalogues import PRIMARY
 from ._dialects import is_conflict, traits_of
 from ._models import Model, attributes_of, full_name
 from ._questions import questions_for, startup_options
+from ._real_tables import RealTable, table_rule, words_of
+from ._reflection import key_indexes
 from ._reports import Result, results_of
-from ._rules import Candidate, Fault, Rule, has_own_table_and_primary_key, rule
+from ._rules import Candidate, Fault, has_own_table_and_primary_key
 
-#: Where the rules are explained that the conformance kit does not try.
-_PAGE = "cli"
-
-#: Where SQLAlchemy keeps the argument 'isolation_level' of an engine.
+#: Where SQLAlchemy keeps the argument 'isolation_level' of an engine; its public
+#: 'default_isolation_level' is what the server would take without it.
 _ENGINE_LEVEL = "_on_connect_isolation_level"
-
-#: The options of indexes that do not hold all of each row's key.
-_PARTIAL = {"postgresql_where", "sqlite_where", "mysql_length", "mariadb_length"}
 
 _LEVEL_OPTION = re.compile(
     r"default_transaction_isolation\s*=\s*'?([a-z]+)(?:[\\ _-]+([a-z]+))?",
@@ -37,88 +31,7 @@ _LEVEL_OPTION = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class RealTable:
-    """The table of a signal model, as the database has it.
-
-    :param model: The signal model, which is mapped to one table.
-    :param session: Hands out the connections, as it would to a flush. Whatever it
-        holds is rolled back.
-    """
-
-    model: Model
-    session: Session | scoped_session[Any]
-
-    @property
-    def mapper(self) -> Mapper[Any]:
-        """How the model is mapped."""
-        mapper: Mapper[Any] = sa.inspect(self.model)
-        return mapper
-
-    @property
-    def table(self) -> sa.Table:
-        """The table, as the model declares it."""
-        table = self.mapper.local_table
-        assert isinstance(table, sa.Table)
-        return table
-
-    @contextmanager
-    def connecting(self) -> Iterator[Connection]:
-        """Yield the connection that the session would use to delete signals."""
-        arguments = {"mapper": self.mapper, "clause": sa.delete(self.table)}
-        try:
-            yield self.session.connection(bind_arguments=arguments)
-        finally:
-            self.session.rollback()
-
-    def name_in(self, connection: Connection) -> dict[str, str | None]:
-        """Return the arguments by which the database finds the table."""
-        schema = connection.schema_for_object(self.table)
-        quoted = connection.dialect.identifier_preparer.quote
-        full_name = [quoted(part) for part in (schema, self.table.name) if part]
-        return {
-            "table": ".".join(full_name),
-            "name": self.table.name,
-            "schema": schema,
-        }
-
-    def answers(self, query: str | None, connection: Connection) -> list[str]:
-        """Ask the database about the table, if it can be asked that."""
-        if query is None:
-            return []
-
-        name = self.name_in(connection)
-        clause = sa.text(query)
-        used = {key: name[key] for key in clause._bindparams}
-        return list(map(str, connection.scalars(clause, used)))
-
-
-Find = Callable[[RealTable, Connection], Fault | None]
-
-
-def _rule(
-    *, why: str, needs: tuple[Rule[RealTable], ...] = (), page: str = _PAGE
-) -> Callable[[Find], Rule[RealTable]]:
-    """Make a rule of a function that looks at a table through a connection."""
-
-    def make(find: Find) -> Rule[RealTable]:
-        @wraps(find)
-        def fault_of(real: RealTable) -> Fault | None:
-            try:
-                with real.connecting() as connection:
-                    return find(real, connection)
-            except DBAPIError as error:
-                return Fault(
-                    found=f"the database does not answer: {_words_of(error)}",
-                    expected="an answer",
-                )
-
-        return rule(why=why, needs=needs, page=page)(fault_of)
-
-    return make
-
-
-@_rule(why="a flusher would have to reach it, too")
+@table_rule(why="a flusher would have to reach it, too")
 def database_answers(real: RealTable, connection: Connection) -> Fault | None:
     """Check that the database of the model can be reached."""
     # Whatever it says instead of an answer is the fault.
@@ -126,7 +39,7 @@ def database_answers(real: RealTable, connection: Connection) -> Fault | None:
     return None
 
 
-@_rule(
+@table_rule(
     why="there is nothing to flush, or it is looked for in the wrong place",
     needs=(database_answers,),
 )
@@ -144,7 +57,7 @@ def table_exists(real: RealTable, connection: Connection) -> Fault | None:
     )
 
 
-@_rule(
+@table_rule(
     why="signals cannot be deleted there, so none is ever sent",
     needs=(database_answers,),
 )
@@ -162,7 +75,7 @@ def server_is_writable(real: RealTable, connection: Connection) -> Fault | None:
     )
 
 
-@_rule(
+@table_rule(
     why="every flush would be refused",
     needs=(table_exists, server_is_writable),
     page="testing",
@@ -178,7 +91,7 @@ def rights_suffice(real: RealTable, connection: Connection) -> Fault | None:
                 raise
 
             return Fault(
-                found=f"{name} is refused: {_words_of(error)}",
+                found=f"{name} is refused: {words_of(error)}",
                 expected="a user who may read, lock and delete the rows",
                 hint=questions_for(connection.dialect).rights,
             )
@@ -197,7 +110,7 @@ def _harmless_statements(real: RealTable) -> dict[str, sa.Executable]:
     }
 
 
-@_rule(
+@table_rule(
     why="each burst would search and sort the whole backlog, and lock it on MySQL",
     needs=(table_exists,),
     page="testing",
@@ -217,47 +130,22 @@ def flush_walks_an_index(real: RealTable, connection: Connection) -> Fault | Non
     )
 
 
-def walked_index(real: RealTable, connection: Connection) -> list[str]:
-    """Return the columns of the index of the model's key, in their order."""
+def walked_index(real: RealTable, connection: Connection) -> tuple[str, ...]:
+    """Return the columns of the index by which a flush finds each signal once."""
     name = real.name_in(connection)
-    of_table = (str(name["name"]), name["schema"])
-    inspector = sa.inspect(connection)
-    primary_key = inspector.get_pk_constraint(*of_table)["constrained_columns"]
-    key = set(_key(real))
-    if set(primary_key) == key:
-        return list(primary_key)
-
-    candidates = _unique_indexes(inspector, *of_table)
-    return next((index for index in candidates if set(index) == key), [])
-
-
-def _unique_indexes(
-    inspector: Inspector, table: str, schema: str | None
-) -> list[list[str]]:
-    """Return the columns of each index that holds every row, and each only once."""
-    columns = inspector.get_columns(table, schema)
+    columns = sa.inspect(connection).get_columns(str(name["name"]), name["schema"])
     required = {column["name"] for column in columns if not column["nullable"]}
-    with warnings.catch_warnings():
-        # SQLAlchemy warns of indexes of expressions, which it leaves out.
-        warnings.simplefilter("ignore", SAWarning)
-        constraints = inspector.get_unique_constraints(table, schema)
-        indexes = inspector.get_indexes(table, schema)
-    # Where a constraint is an index, the latter tells more.
-    found = [c["column_names"] for c in constraints if "duplicates_index" not in c]
-    found += [_columns_of(index) for index in indexes if index["unique"]]
-    return [index for index in found if required.issuperset(index)]
+    # The order of a key, not that of the model, is what a flush follows.
+    for index in key_indexes(real.signals, connection):
+        if index.is_unique and (
+            index.name == PRIMARY or required >= set(index.columns)
+        ):
+            return index.columns
+
+    return ()
 
 
-def _columns_of(index: ReflectedIndex) -> list[str]:
-    # What is partial, or holds the beginnings of texts, is of no use.
-    if not _PARTIAL.isdisjoint(index.get("dialect_options", {})):
-        return []
-
-    # In place of an expression there is nothing.
-    return [str(column) for column in index["column_names"]]
-
-
-@_rule(
+@table_rule(
     why="the refusal comes at COMMIT, when the signals have been sent",
     needs=(table_exists,),
     page="testing",
@@ -275,7 +163,7 @@ def no_deferred_foreign_key(real: RealTable, connection: Connection) -> Fault | 
     )
 
 
-@_rule(
+@table_rule(
     why="without transactions, a signal is gone though it was not sent",
     needs=(table_exists,),
     page="testing",
@@ -295,7 +183,7 @@ def table_has_transactions(real: RealTable, connection: Connection) -> Fault | N
     )
 
 
-@_rule(why="every flush would be refused, with error 1665", needs=(table_exists,))
+@table_rule(why="every flush would be refused, with error 1665", needs=(table_exists,))
 def binary_log_takes_flushes(real: RealTable, connection: Connection) -> Fault | None:
     """Check that the binary log takes what is written at READ COMMITTED."""
     question = questions_for(connection.dialect).binary_log
@@ -309,7 +197,7 @@ def binary_log_takes_flushes(real: RealTable, connection: Connection) -> Fault |
     )
 
 
-@_rule(why="updates may be lost, without an error", needs=(table_exists,))
+@table_rule(why="updates may be lost, without an error", needs=(table_exists,))
 def isolation_level_arrives(real: RealTable, connection: Connection) -> Fault | None:
     """Check that the server has taken over the isolation level of the engine."""
     for wanted, reported in _levels(real, connection):
@@ -380,7 +268,7 @@ def _remark_on_order(real: RealTable) -> str:
     """Return what is worth knowing about the order of the model's key, if anything."""
     with real.connecting() as connection:
         index, declared = walked_index(real, connection), _key(real)
-    if index == declared:
+    if list(index) == declared:
         return ""
 
     return (
@@ -400,8 +288,3 @@ def _plain(level: str) -> str:
 
 def _place(connection: Connection) -> str:
     return connection.engine.url.render_as_string(hide_password=True)
-
-
-def _words_of(error: DBAPIError) -> str:
-    """Return the first line of what the database has said."""
-    return str(error.orig).strip().partition("\n")[0]

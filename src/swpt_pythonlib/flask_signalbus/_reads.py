@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# Statements that write nothing, after comments and parentheses. A 'SELECT' or a 'WITH'
-# may lead to either, so it is a read if no writing word follows.
+# Statements that write nothing, after comments and parentheses. A 'SELECT', a 'WITH' or
+# an 'EXPLAIN' may lead to either, so it is a read if no writing word follows.
 _READ = re.compile(
     r"""(?: \s | \( | /\*(?:(?!\*/).)*\*/ | --[^\n]*\n )*+
-        (?: (?: SHOW | SET | RESET | USE | EXPLAIN | DESC | DESCRIBE | PRAGMA | VALUES
+        (?: (?: SHOW | SET | RESET | USE | DESC | DESCRIBE | PRAGMA | VALUES
               | TABLE | DECLARE | FETCH | MOVE | CLOSE | BEGIN | START | SAVEPOINT
               | RELEASE | ROLLBACK ) \b
           | SELECT \b (?! .* \b INTO \b )
+          | EXPLAIN \b (?! .* \b ANALY[SZ]E \b .* \b (?: INTO | UPDATE | DELETE ) \b )
           | WITH \b (?! .* \b (?: INSERT | UPDATE | DELETE | MERGE ) \b ) )""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +22,7 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.schema import CreateIndex
 
 from ._catalogues import PRIMARY, indexes_of, plain_dialect, quoted
+from ._catalogues import Index as CatalogueIndex
 from ._dialects import traits_of
 from ._models import SignalTable
 
@@ -88,6 +89,11 @@ def facts_of(signals: SignalTable, connection: Connection) -> TableFacts:
     return known[place]
 
 
+def forget_facts(connection: Connection) -> None:
+    """Look at the tables of an engine anew: they may have been changed."""
+    _KNOWN.pop(connection.dialect, None)
+
+
 def schema_on(connection: Connection, table: Table) -> str | None:
     """Return the schema of a table, translated as SQLAlchemy translates it."""
     names = connection.get_execution_options().get("schema_translate_map") or {}
@@ -95,20 +101,19 @@ def schema_on(connection: Connection, table: Table) -> str | None:
 
 
 def _reflect(signals: SignalTable, connection: Connection) -> TableFacts:
-    found = next(_usable_indexes(signals, connection), None)
-    if found is None:
-        _warn(signals, connection)
-        declared = TableFacts.as_declared(signals)
-        found = TableFacts(declared.key, declared.collations)
+    late_constraints = tuple(_late_constraints(signals, connection))
+    for index in key_indexes(signals, connection):
+        return TableFacts(index.columns, index.collations, index.name, late_constraints)
 
-    late_constraints = _late_constraints(signals, connection)
-    return TableFacts(found.key, found.collations, found.index, tuple(late_constraints))
+    _warn(signals, connection)
+    declared = TableFacts.as_declared(signals)
+    return TableFacts(declared.key, declared.collations, None, late_constraints)
 
 
-def _usable_indexes(
+def key_indexes(
     signals: SignalTable, connection: Connection
-) -> Iterator[TableFacts]:
-    """Yield what the indexes say that have exactly the columns of the key."""
+) -> Iterator[CatalogueIndex]:
+    """Yield the indexes that have exactly the columns of the key, in any order."""
     # Databases that fold names to one case list them in theirs.
     folded = {column.name.lower(): column.name for column in signals.key}
     names = folded | {column.name: column.name for column in signals.key}
@@ -116,7 +121,7 @@ def _usable_indexes(
     for index in indexes_of(connection, signals.table, schema):
         key = tuple(names.get(c) or names.get(c.lower(), "") for c in index.columns)
         if sorted(key) == sorted(column.name for column in signals.key):
-            yield TableFacts(key, index.collations, index.name)
+            yield replace(index, columns=key)
 
 
 def _warn(signals: SignalTable, connection: Connection) -> None:

@@ -269,9 +269,9 @@ def _note_commit(session: Session) -> None:
     record = owner_of(session)
     if record is None or session.in_nested_transaction():
         return
-    if not record.is_committing:
-        record.may_be_partly_committed = True
-    elif record.detaches_objects:
+    # Whatever another listener is about to raise: this work is done.
+    record.may_be_partly_committed = True
+    if record.is_committing and record.detaches_objects:
         # The objects of the session would expire next.
         session.expunge_all()
 

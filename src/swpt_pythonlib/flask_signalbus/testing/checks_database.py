@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .._inspection import (
-    RealTable,
     flush_walks_an_index,
     no_deferred_foreign_key,
     rights_suffice,
     table_has_transactions,
 )
+from .._real_tables import RealTable
 from .._rules import Rule
 from .definition import Check
 from .failures import Finding
