@@ -1,9 +1,9 @@
 """Errors that are no exceptions: a client that was cancelled, and a flush that is."""
 
 import asyncio
-import sys
 from typing import Any
 
+import greenlet
 import pytest
 from sqlalchemy import select
 
@@ -27,10 +27,7 @@ class Timeout(BaseException):
         return False
 
 
-def exits() -> list[type[BaseException]]:
-    greenlet = sys.modules.get("greenlet")
-    known = [KeyboardInterrupt, SystemExit, GeneratorExit]
-    return known if greenlet is None else [*known, greenlet.GreenletExit]
+EXITS = [KeyboardInterrupt, SystemExit, GeneratorExit, greenlet.GreenletExit]
 
 
 @pytest.fixture
@@ -125,7 +122,7 @@ def test_a_broker_that_cancels_everything_is_given_up(
     assert pending(Note) == texts
 
 
-@pytest.mark.parametrize("error", exits(), ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", EXITS, ids=lambda error: error.__name__)
 @pytest.mark.parametrize("model", [Note, Parcel])
 def test_who_wants_the_flush_to_end_ends_it_at_once(
     model: Any,
@@ -152,7 +149,7 @@ def test_who_wants_the_flush_to_end_ends_it_at_once(
     assert not db.session().in_transaction()
 
 
-@pytest.mark.parametrize("error", exits(), ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", EXITS, ids=lambda error: error.__name__)
 def test_a_flush_that_was_ended_goes_on_with_the_next(
     error: type[BaseException],
     bus: SignalBus,
