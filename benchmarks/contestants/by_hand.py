@@ -40,12 +40,12 @@ def main(url: str) -> None:
     def flush(burst: int, pause: float) -> int:
         sent = 0
         with connection_for_bursts(engine) as connection:
-            newest = claims.newest_key(connection)
+            newest, statements = claims.look(connection)
             connection.rollback()
             span = newest and KeyRange(None, newest)
             while span:
                 session.connection(bind_arguments={"bind": connection})
-                rows = claims.claim(connection, span, burst)
+                rows = statements.claim(connection, span, burst)
                 send(list(rows))
                 session.commit()
                 sent += len(rows)

@@ -6,14 +6,33 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, delete, event, insert, select, text
+from sqlalchemy import (
+    Column,
+    String,
+    Uuid,
+    create_engine,
+    delete,
+    event,
+    insert,
+    inspect,
+    select,
+    text,
+)
 
-from support.broker import Broker
+from support.broker import Broker, broker
 from support.capabilities import ANALYZE, BEGINS, STATEMENTS_PER_BURST
 from support.costs import Reads, Statements
-from support.models import Pair, Parcel, Ticket, db
+from support.models import (
+    Pair,
+    Parcel,
+    SendsMany,
+    Ticket,
+    db,
+    text_column,
+)
+from support.own_models import OwnModel, model_of
 from support.processes import Process
-from support.signatures import AppFactory
+from support.signatures import AppFactory, DBFactory
 from swpt_pythonlib.flask_signalbus import SignalBus
 
 _BURST = 10
@@ -145,6 +164,44 @@ def test_what_a_burst_reads_does_not_depend_on_statistics(
     db.signalbus.flushmany([model])
 
     assert reads.per_burst() <= 2 * burst
+
+
+@pytest.mark.requires("vacuum")
+def test_what_a_burst_reads_does_not_depend_on_statistics_of_siblings(
+    make_db: DBFactory, dialect_name: str
+) -> None:
+    """F12, F13: whose signals were the only ones in the table."""
+    own_db = make_db()
+    reads = Reads(dialect_name, own_db, broker(), burst=_BURST)
+
+    @model_of(own_db)
+    class Event(SendsMany, OwnModel):
+        signalbus_burst_count = _BURST
+        id = Column(Uuid, primary_key=True, default=uuid.uuid4)
+        kind = Column(String(10), nullable=False)
+        text = text_column()
+        __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "event"}
+
+    class Started(Event):
+        __mapper_args__ = {"polymorphic_identity": "started"}
+
+    own_db.create_all()
+    table: Any = inspect(Event).local_table
+
+    def record(kind: str, count: int) -> None:
+        rows = [{"kind": kind, "text": f"{n}"} for n in range(count)]
+        own_db.session.execute(insert(table), rows)
+        own_db.session.commit()
+
+    record("event", 5000)
+    own_db.session.execute(text("ANALYZE event"))
+    own_db.session.commit()
+    own_db.signalbus.flushmany([Event])
+    reads.per_burst()
+    record("started", 10_000)
+
+    assert own_db.signalbus.flushmany([Started]) == 10_000
+    assert reads.per_burst() <= 3 * _BURST
 
 
 def analyze(model: Any) -> None:

@@ -160,6 +160,36 @@ def test_a_burst_leaves_the_rows_of_other_partitions_alone(make_db: DBFactory) -
     assert broker().sent == ["11", "12", "13", "21", "22", "23"]
 
 
+@pytest.mark.requires("partitions")
+def test_a_table_that_has_been_given_a_child_since_then_is_flushed_with_it(
+    make_db: DBFactory,
+) -> None:
+    """S6, F12: a worker need not be started anew."""
+    own_db = make_db()
+
+    @model_of(own_db)
+    class Parent(SendsMany, OwnModel):
+        signalbus_burst_count = 2
+        id = sa.Column(sa.Integer, primary_key=True)
+        text = text_column()
+
+    own_db.create_all()
+    own_db.session.add(Parent(id=1, text="1"))
+    own_db.session.commit()
+    assert own_db.signalbus.flushmany() == 1
+
+    own_db.session.execute(sa.text("CREATE TABLE child () INHERITS (parent)"))
+    for table, key in (("child", 2), ("parent", 3), ("child", 4), ("child", 5)):
+        insert = f"INSERT INTO {table} (id, text) VALUES ({key}, '{key}')"
+        own_db.session.execute(sa.text(insert))
+    own_db.session.commit()
+
+    assert own_db.signalbus.flushmany() == 4
+    assert sorted(broker().sent) == list("12345")
+    own_db.session.execute(sa.text("DROP TABLE child"))
+    own_db.session.commit()
+
+
 def test_single_table_inheritance_flushes_the_rows_of_one_class(
     make_db: DBFactory,
 ) -> None:

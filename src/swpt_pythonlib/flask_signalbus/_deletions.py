@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Row,
+    Select,
     TextClause,
     bindparam,
     delete,
@@ -27,6 +28,8 @@ from ._reflection import TableFacts, schema_on
 
 Rows = Sequence[Row[Any]]
 Parameters = dict[str, Any]
+#: Claims and deletes the signals that the parameters ask for.
+Claim = Callable[[Connection, Parameters], Rows]
 #: Deletes rows by their keys, and counts what it has deleted.
 Deletion = Callable[[Connection, Rows], int]
 
@@ -65,6 +68,10 @@ class Target:
         # It becomes a part of the statement as it is.
         quote = self.dialect.identifier_preparer.quote
         return hint.format(index if index == PRIMARY else quote(index))
+
+    def up_to(self, first: Select[Any], last: str | None) -> Select[Any]:
+        """Have a query find nothing after the bound that has this name, if any."""
+        return first if last is None else first.where(self.order.is_up_to(last))
 
     @property
     def key(self) -> ColumnElement[Any]:

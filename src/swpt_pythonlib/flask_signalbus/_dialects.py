@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -34,6 +36,9 @@ class Traits:
         for ``(a, b) > (:a, :b)``.
     :param index_hint: How a statement is told to use the index ``{}``, if it would
         rather scan another one, and lock what it finds there.
+    :param expects_nothing: The query that tells whether the planner takes ``:table``
+        for empty, because it was when statistics were collected.
+    :param orders_as_python: The types of Python whose values it orders as Python does.
     :param trusts_statistics: Whether the planner believes in old statistics, which are
         wrong for a table that is empty at night and full at noon.
     :param shares_locks_of: Whether a shared lock can be restricted to some tables.
@@ -47,6 +52,8 @@ class Traits:
         driver would not begin one before the first write.
     :param lock_timeout: The statement that makes a connection wait no longer than
         ``{}`` seconds for a lock, where the driver has no argument for it.
+    :param lies_alone: The query that tells whether all rows of ``:table`` lie in this
+        table, and not in partitions or in tables that inherit from it.
     :param late_constraints: The query for the constraints that would be checked at
         the commit only when rows of ``:table`` are deleted.
     :param check_constraints: The statement that has the constraints ``{}`` checked
@@ -68,6 +75,8 @@ class Traits:
     skips_locked_rows: bool = False
     compares_row_values: bool = False
     index_hint: str | None = None
+    expects_nothing: str | None = None
+    orders_as_python: frozenset[type] = frozenset()
     trusts_statistics: bool = False
     shares_locks_of: bool = False
     compares_enums_as_text: bool = False
@@ -75,6 +84,7 @@ class Traits:
     atomic_isolation_level: str | None = None
     begin: str | None = None
     lock_timeout: str | None = None
+    lies_alone: str | None = None
     late_constraints: str | None = None
     check_constraints: str | None = None
     data_version: str | None = None
@@ -136,11 +146,23 @@ _POSTGRESQL = Traits(
     strategy=Strategy.DELETE_PLACES,
     skips_locked_rows=True,
     compares_row_values=True,
+    # Not those of which there is something that equals nothing, or is infinite.
+    orders_as_python=frozenset({bool, bytes, date, datetime, int, UUID}),
     trusts_statistics=True,
     shares_locks_of=True,
     flush_isolation_level="READ COMMITTED",
     atomic_isolation_level="REPEATABLE READ",
     lock_timeout="SET LOCAL lock_timeout = '{0}s'",
+    # It expects as many rows on each page as there were.
+    expects_nothing="""
+        SELECT relpages > 0 AND 20 > reltuples / relpages
+          * (pg_relation_size(oid) / CAST(current_setting('block_size') AS INTEGER))
+        FROM pg_class WHERE oid = to_regclass(:table)
+    """,
+    lies_alone="""
+        SELECT relkind = 'r' AND NOT relhassubclass
+        FROM pg_class WHERE oid = to_regclass(:table)
+    """,
     late_constraints="""
         SELECT DISTINCT quote_ident(nspname) || '.' || quote_ident(conname)
         FROM pg_trigger

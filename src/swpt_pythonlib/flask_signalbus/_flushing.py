@@ -85,9 +85,8 @@ def flush(
     :raises Exception: What would make every burst fail.
     """
 
-    def look(connection: Connection) -> tuple[SignalStatements, Key | None]:
-        statements = statements_on(connection, signals)
-        return statements, statements.newest_key(connection)
+    def look(connection: Connection) -> tuple[Key | None, SignalStatements]:
+        return statements_on(connection, signals).look(connection)
 
     signals = plan.signals
     logger.info("Flushing %s.", signals.name)
@@ -95,7 +94,7 @@ def flush(
         source = Source(
             signals=signals, session=session, connection=connection, policy=policy
         )
-        statements, newest = retry(lambda: Query(source, look)).result()
+        newest, statements = retry(lambda: Query(source, look)).result()
         if newest is not None:
             source = replace(source, signals=statements.signals)
             try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -76,30 +78,50 @@ class KeyOrder:
             if (labels := self._labels_of(column.type.dialect_impl(dialect)))
         }
 
+    @cached_property
+    def is_pythons(self) -> bool:
+        """Whether Python orders the keys as the database does."""
+        return all(map(self._is_ordered_as_python, self._columns))
+
     def equals(self, bound: str) -> ColumnElement[bool]:
         """Return the condition that the key is the one named ``bound``."""
-        return and_(*map(operator.eq, self._columns, self._binds(bound)))
+        return and_(*map(operator.eq, self._columns, self._all(self.hidden, bound)))
 
     def is_after(self, bound: str) -> ColumnElement[bool]:
         """Return the condition that the key comes after a bound."""
-        return self._beyond(bound, strictly=operator.gt, at_last=operator.gt)
+        binds = self._all(self.hidden, bound)
+        return self._beyond(bound, binds, strictly=operator.gt, at_last=operator.gt)
 
     def is_up_to(self, bound: str) -> ColumnElement[bool]:
         """Return the condition that the key comes before a bound, or is it."""
-        return self._beyond(bound, strictly=operator.lt, at_last=operator.le)
+        binds = self._all(self._bind, bound)
+        return self._beyond(bound, binds, strictly=operator.lt, at_last=operator.le)
 
-    def bind(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+    def hidden(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
         """Return a parameter, hidden from a planner that would draw conclusions.
 
         If old statistics say that little is pending, PostgreSQL would rather sort all
         of the backlog, for each burst, than walk the index of the key.
         """
+        bind = self._bind(name, type_)
+        if not self._traits.trusts_statistics:
+            return bind
+
+        return select(bind.label("bound")).scalar_subquery()
+
+    def _bind(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
         if not self._traits.trusts_statistics:
             return bindparam(name, type_=type_)
 
         widest = _widest(type_)
-        hidden = cast(bindparam(name, type_=widest), widest)
-        return select(hidden.label("bound")).scalar_subquery()
+        return cast(bindparam(name, type_=widest), widest)
+
+    def _all(
+        self, bind: Callable[[str, TypeEngine[Any]], ColumnElement[Any]], bound: str
+    ) -> list[ColumnElement[Any]]:
+        return [
+            bind(f"{bound}_{i}", column.type) for i, column in enumerate(self._columns)
+        ]
 
     def parameters(self, bound: str, key: Key) -> dict[str, Any]:
         """Return the parameters that set a bound to a key."""
@@ -112,10 +134,13 @@ class KeyOrder:
     def sort(
         self, connection: Connection, rows: Sequence[Row[Any]], positions: Sequence[int]
     ) -> list[Row[Any]]:
-        """Return rows in the order of a database that compares bytes by default.
+        """Return rows in the order of the database, which compares bytes by default.
 
         :param positions: Where in a row the columns of the key are.
         """
+        if self.is_pythons:
+            return sorted(rows, key=itemgetter(*positions))
+
         ranked = zip(self._processors, self._collations, positions, strict=True)
         columns = [
             _ranks(connection, collation, [_stored(process, row[i]) for row in rows])
@@ -124,40 +149,45 @@ class KeyOrder:
         ranks = list(zip(*columns, strict=True))
         return [rows[n] for n in sorted(range(len(rows)), key=ranks.__getitem__)]
 
+    def _is_ordered_as_python(self, column: Column[Any]) -> bool:
+        # What a decorator makes of a value may have another order.
+        if isinstance(column.type, TypeDecorator):
+            return False
+
+        try:
+            return column.type.python_type in self._traits.orders_as_python
+        except NotImplementedError:
+            return False
+
     def _beyond(
-        self, bound: str, *, strictly: Comparison, at_last: Comparison
+        self,
+        bound: str,
+        binds: Sequence[ColumnElement[Any]],
+        *,
+        strictly: Comparison,
+        at_last: Comparison,
     ) -> ColumnElement[bool]:
-        binds = self._binds(bound)
         if len(binds) > 1 and self._traits.compares_row_values:
             return at_last(tuple_(*self._columns), tuple_(*binds))
 
+        def compare(i: int, comparison: Comparison) -> ColumnElement[bool]:
+            if i not in self._labels:
+                return comparison(self._columns[i], binds[i])
+
+            name = f"{bound}_{i}_{comparison.__name__}"
+            labels = bindparam(name, expanding=True, type_=String())
+            return self._columns[i].in_(labels)
+
+        condition: ColumnElement[bool]
         # Spelled out, from the last column to the first:
         # a > :a OR a = :a AND (b > :b OR b = :b AND c > :c)
         *leading, last = range(len(binds))
-        condition = self._compare(bound, last, at_last)
+        condition = compare(last, at_last)
         for i in reversed(leading):
             is_equal = self._columns[i] == binds[i]
-            condition = or_(
-                self._compare(bound, i, strictly), and_(is_equal, condition)
-            )
+            condition = or_(compare(i, strictly), and_(is_equal, condition))
 
         return condition
-
-    def _compare(
-        self, bound: str, i: int, comparison: Comparison
-    ) -> ColumnElement[bool]:
-        if i not in self._labels:
-            return comparison(self._columns[i], self._binds(bound)[i])
-
-        name = f"{bound}_{i}_{comparison.__name__}"
-        labels = bindparam(name, expanding=True, type_=String())
-        return self._columns[i].in_(labels)
-
-    def _binds(self, bound: str) -> list[ColumnElement[Any]]:
-        return [
-            self.bind(f"{bound}_{i}", column.type)
-            for i, column in enumerate(self._columns)
-        ]
 
     def _beyond_rank(self, name: str, i: int, value: Any) -> dict[str, list[str]]:
         labels = self._labels[i]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -38,6 +39,9 @@ class TableFacts:
     :param collations: By what each of them is compared, ``None`` if by its bytes, or if
         it does not matter outside of the database.
     :param index: The name of that index, ``None`` if there is none.
+    :param is_underestimated: Whether the database believes the table to be empty.
+    :param is_alone: Whether all rows are known to lie in this table, and not in parts
+        or children of it.
     :param late_constraints: The names of constraints that the database would check at
         the commit only, quoted.
     """
@@ -45,6 +49,8 @@ class TableFacts:
     key: tuple[str, ...]
     collations: tuple[str | None, ...]
     index: str | None = None
+    is_underestimated: bool = False
+    is_alone: bool = False
     late_constraints: tuple[str, ...] = ()
 
     @property
@@ -58,7 +64,8 @@ class TableFacts:
         is_primary = set(signals.key) == set(signals.table.primary_key)
         names = tuple(column.name for column in signals.key)
         collations = (getattr(c.type, "collation", None) for c in signals.key)
-        return cls(names, tuple(collations), PRIMARY if is_primary else None)
+        index = PRIMARY if is_primary else None
+        return cls(names, tuple(collations), index, is_alone=True)
 
 
 # A dialect belongs to one engine, and to those that share its pool.
@@ -100,14 +107,24 @@ def schema_on(connection: Connection, table: Table) -> str | None:
     return names.get(table.schema, table.schema)
 
 
+def name_on(connection: Connection, table: Table) -> str:
+    """Return the quoted name of a table, with its schema."""
+    return quoted(connection.dialect, schema_on(connection, table), table.name)
+
+
 def _reflect(signals: SignalTable, connection: Connection) -> TableFacts:
-    late_constraints = tuple(_late_constraints(signals, connection))
+    traits = traits_of(connection.dialect)
+    facts = partial(
+        TableFacts,
+        is_alone=all(_answers(traits.lies_alone, signals, connection)),
+        late_constraints=tuple(_answers(traits.late_constraints, signals, connection)),
+    )
     for index in key_indexes(signals, connection):
-        return TableFacts(index.columns, index.collations, index.name, late_constraints)
+        return facts(index.columns, index.collations, index.name)
 
     _warn(signals, connection)
     declared = TableFacts.as_declared(signals)
-    return TableFacts(declared.key, declared.collations, None, late_constraints)
+    return facts(declared.key, declared.collations)
 
 
 def key_indexes(
@@ -156,11 +173,12 @@ def _missing_index(signals: SignalTable, dialect: Dialect, schema: str | None) -
     return str(statement.compile(dialect=plain_dialect(dialect))).strip()
 
 
-def _late_constraints(signals: SignalTable, connection: Connection) -> list[str]:
-    query = traits_of(connection.dialect).late_constraints
+def _answers(
+    query: str | None, signals: SignalTable, connection: Connection
+) -> list[Any]:
+    """Ask the database about the table, if it can be asked that."""
     if query is None:
         return []
 
-    schema = schema_on(connection, signals.table)
-    name = quoted(connection.dialect, schema, signals.table.name)
+    name = name_on(connection, signals.table)
     return list(connection.scalars(text(query), {"table": name}))

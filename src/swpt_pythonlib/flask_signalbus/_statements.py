@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -13,16 +13,15 @@ from sqlalchemy import (
     Integer,
     Select,
     TextClause,
-    and_,
     select,
     text,
 )
 
-from ._deletions import Parameters, Rows, Target
+from ._deletions import Claim, Parameters, Rows, Target
 from ._keys import Key, KeyOrder
 from ._models import SignalTable
-from ._reflection import TableFacts, facts_of
-from ._strategies import Claim, build_claim
+from ._reflection import TableFacts, facts_of, name_on
+from ._strategies import build_claim
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,24 @@ class SignalStatements:
         self._order = KeyOrder(self.signals.key, dialect, facts.collations)
         self._target = Target(self.signals, self._order, dialect, facts)
 
-    def newest_key(self, connection: Connection) -> Key | None:
-        """Return the last key of all, or ``None`` if nothing is pending."""
-        row = connection.execute(self._select_newest).first()
-        return None if row is None else tuple(row)
+    def look(self, connection: Connection) -> tuple[Key | None, SignalStatements]:
+        """Return the last key of all, ``None`` if nothing is pending.
+
+        :return: Also the statements that suit what the database believes to be pending.
+        """
+        name = {"table": name_on(connection, self.signals.table)}
+        row = connection.execute(self._select_newest, name).first()
+        if row is None:
+            return None, self
+
+        count = len(self.signals.key)
+        facts = replace(self._facts, is_underestimated=any(row[count:]))
+        return row[:count], _statements_of(self.signals, self._target.dialect, facts)
 
     def peek(self, connection: Connection, keys: KeyRange, limit: int) -> list[Key]:
         """Return the first keys of a range, including those that others hold."""
-        first = self._select_first(self._within(has_start=keys.after is not None))
+        is_after = [self._order.is_after("after")] if keys.after is not None else []
+        first = self._select_first(*is_after, self._order.is_up_to("last"))
         statement = first.with_only_columns(*self.signals.key)
         rows = connection.execute(statement, self._parameters(keys, limit))
         return [tuple(row) for row in rows]
@@ -113,43 +122,39 @@ class SignalStatements:
 
     @cached_property
     def _select_newest(self) -> Select[Any]:
+        query = self._target.traits.expects_nothing
+        columns = [text(f"({query}) AS expects_nothing")] if query else []
         newest_first = (column.desc() for column in self.signals.key)
-        return self._select(*self.signals.key).order_by(*newest_first).limit(1)
+        newest = self._select(*self.signals.key).order_by(*newest_first).limit(1)
+        return newest.add_columns(*columns)
 
     @cached_property
     def _claim_first(self) -> Claim:
-        return self._build(self._within(has_start=False))
+        return build_claim(self._target, self._select_first(), last="last")
 
     @cached_property
     def _claim_next(self) -> Claim:
-        return self._build(self._within(has_start=True))
+        first = self._select_first(self._order.is_after("after"))
+        return build_claim(self._target, first, last="last")
 
     @cached_property
     def _claim_only(self) -> Claim:
-        return self._build(self._order.equals("only"))
+        return build_claim(
+            self._target, self._select_first(self._order.equals("only")), last=None
+        )
 
-    def _build(self, condition: ColumnElement[bool]) -> Claim:
-        return build_claim(self._target, self._select_first(condition))
-
-    def _select_first(self, condition: ColumnElement[bool]) -> Select[Any]:
-        statement = self._select(*self.signals.columns).where(condition)
+    def _select_first(self, *conditions: ColumnElement[bool]) -> Select[Any]:
+        statement = self._select(*self.signals.columns).where(*conditions)
         hint = self._target.index_hint
         if hint is not None:
             # SQLAlchemy formats it with the name of the table.
             hint = hint.replace("%", "%%")
             statement = statement.with_hint(self.signals.table, hint)
-        limit = self._order.bind("limit", Integer())
+        limit = self._order.hidden("limit", Integer())
         return statement.order_by(*self.signals.key).limit(limit)
 
     def _select(self, *columns: ColumnElement[Any]) -> Select[Any]:
         return select(*columns).where(*self.signals.identity_filter)
-
-    def _within(self, *, has_start: bool) -> ColumnElement[bool]:
-        is_up_to_last = self._order.is_up_to("last")
-        if not has_start:
-            return is_up_to_last
-
-        return and_(self._order.is_after("after"), is_up_to_last)
 
     def _parameters(self, keys: KeyRange, limit: int) -> Parameters:
         parameters = {"limit": limit, **self._order.parameters("last", keys.last)}
