@@ -18,7 +18,7 @@ venv: $(READY)  ## Make .venv, with the tools for development.
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev --editable .
+	$(BIN)/python -m pip install --quiet --group dev --editable '.[postgres,mysql]'
 	touch $@
 
 demo: $(READY)  ## Run the example application, and show what it sends.
