@@ -202,7 +202,7 @@ def send_method_reads_columns(candidate: Candidate) -> Fault | None:
             if is_lost and hasattr(candidate.model, attribute):
                 return Fault(
                     found=f"'{name}' uses '{attribute}', which is not a column",
-                    expected="columns only: a sender gets a row, and no instance",
+                    expected="nothing but columns",
                     hint="a class method or a function can take the row",
                 )
 
