@@ -29,6 +29,8 @@ _DATABASES: dict[str, dict[str, Any]] = {
     "MySQL": {"color": "#d55e00", "marker": "^"},
     "MariaDB": {"color": "#009e73", "marker": "D"},
 }
+# Legible on a white page and on a black one.
+_INK = "#767676"
 # The same results give the same files.
 _STYLE: Any = {
     "svg.hashsalt": "benchmarks",
@@ -37,7 +39,15 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#dddddd",
+    "grid.color": _INK,
+    "grid.alpha": 0.3,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
     "axes.axisbelow": True,
     "lines.markersize": 5,
     "legend.frameon": False,
@@ -54,11 +64,17 @@ def draw(results: Results, folder: Path) -> None:
 
 def _draw_bursts(results: Results, path: Path) -> None:
     databases = results.databases("bursts")
-    size = (2.6 * len(databases) + 0.6, 3.4)
-    with _figure(path, size, columns=len(databases)) as (figure, panels):
-        for panel, database in zip(panels, databases, strict=True):
+    # Two in a row can still be read on a phone.
+    rows = -(-len(databases) // 2)
+    with _figure(path, (5.2, 2.3 * rows + 0.8), rows=rows, columns=2) as (
+        figure,
+        panels,
+    ):
+        for panel, database in zip(panels, databases, strict=False):
             _draw_contestants(panel, results, database)
-        panels[0].set_ylabel("signals per second")
+        for panel in panels[len(databases) :]:
+            panel.set_axis_off()
+        figure.supylabel("signals per second", fontsize="medium")
         figure.supxlabel("signals in a burst", fontsize="medium")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
@@ -82,17 +98,19 @@ _GROWTH = {
 
 
 def _draw_growth(results: Results, experiment: str, path: Path) -> None:
-    with _figure(path, (5.2, 3.4), columns=1) as (_, (panel,)):
+    with _figure(path, (5.2, 3.4), rows=1, columns=1) as (_, (panel,)):
+        highest = 0.0
         for name, driver in results.databases(experiment):
             series = list(results.find(experiment, database=name, driver=driver))
             series.sort(key=lambda each: each.size)
             growth = [ratio(each, series[0]) for each in series]
             sizes = [each.size for each in series]
             panel.plot(sizes, growth, label=name, **_DATABASES[name])
+            highest = max(highest, *growth)
         across, up = _GROWTH[experiment]
         panel.set_xlabel(across)
         panel.set_ylabel(up)
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * highest)
         _set_sizes(panel, FLUSHERS if experiment == "flushers" else sizes)
         panel.legend()
 
@@ -107,12 +125,11 @@ def _set_sizes(panel: Any, sizes: Any) -> None:
 
 @contextmanager
 def _figure(
-    path: Path, size: tuple[float, float], columns: int
+    path: Path, size: tuple[float, float], *, rows: int, columns: int
 ) -> Iterator[tuple[Any, Any]]:
     figure, panels = plt.subplots(
-        ncols=columns, figsize=size, layout="constrained", sharey=True, squeeze=False
+        rows, columns, figsize=size, layout="constrained", sharey=True, squeeze=False
     )
-    yield figure, panels[0]
-    # A page may be dark; the plot is not.
-    figure.savefig(path, metadata={"Date": None}, facecolor="white")
+    yield figure, panels.flat
+    figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

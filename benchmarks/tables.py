@@ -27,6 +27,7 @@ def document(results: Results, verdicts: Iterable[Verdict]) -> str:
     """Return all of the tables, as a part of a page."""
     parts = [
         _titled("Signals per second, by the size of a burst", burst_table(results)),
+        _titled("This library, compared", comparison_table(results)),
         _titled(
             "Flushers at the same time, with a slow sender", flusher_table(results)
         ),
@@ -39,9 +40,12 @@ def document(results: Results, verdicts: Iterable[Verdict]) -> str:
 
 
 def burst_table(results: Results) -> str:
+    return _table(["Database", "Burst", *TITLES.values()], _burst_rows(results))
+
+
+def comparison_table(results: Results) -> str:
     ratios = (f"to {TITLES[name]}" for name in COMPARED)
-    header = ["Database", "Burst", *TITLES.values(), *ratios]
-    return _table(header, _burst_rows(results))
+    return _table(["Database", "Burst", *ratios], _comparison_rows(results))
 
 
 def flusher_table(results: Results) -> str:
@@ -81,17 +85,23 @@ def machine_table(results: Results) -> str:
 
 
 def _burst_rows(results: Results) -> Iterator[Cells]:
+    for where, found in _bursts(results):
+        yield [*where, *map(_rate, found.values())]
+
+
+def _comparison_rows(results: Results) -> Iterator[Cells]:
+    for where, found in _bursts(results):
+        ratios = (_ratio(found["signalbus"], found[name]) for name in COMPARED)
+        yield [*where, *ratios]
+
+
+def _bursts(results: Results) -> Iterator[tuple[Cells, dict[str, Series | None]]]:
     for database in results.databases("bursts"):
         for burst in BURSTS:
             found = {
                 name: results.rate("bursts", name, burst, database) for name in TITLES
             }
-            yield [
-                _place(database),
-                str(burst),
-                *map(_rate, found.values()),
-                *(_ratio(found["signalbus"], found[name]) for name in COMPARED),
-            ]
+            yield (_place(database), str(burst)), found
 
 
 def _growth_rows(results: Results, experiment: str) -> Iterator[Cells]:

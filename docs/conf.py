@@ -1,5 +1,6 @@
 """The configuration of Sphinx."""
 
+from importlib.metadata import metadata
 from importlib.metadata import version as version_of
 
 from sphinx.application import Sphinx
@@ -36,7 +37,20 @@ autoclass_content = "class"
 
 html_theme = "furo"
 html_title = f"{project} {release}"
-html_theme_options = {"navigation_with_keys": True}
+html_theme_options: dict[str, object] = {"navigation_with_keys": True}
+# The owner of the repository names it in pyproject.toml, and nowhere else.
+links = dict(
+    link.split(", ", 1)
+    for link in metadata("swpt-flask-signalbus").get_all("Project-URL") or ()
+)
+if "Source" in links:
+    html_theme_options |= {
+        "source_repository": links["Source"],
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_show_sphinx = False
 
 # Flask looks for the file of the module that it is called from.

@@ -92,7 +92,8 @@ def make_db(database_url: str) -> Iterator[DBFactory]:
             own_db.init_app(app)
             cleanup.enter_context(app.app_context())
             set_up_sqlite(own_db.engine)
-            cleanup.callback(own_db.engine.dispose)
+            for engine in own_db.engines.values():
+                cleanup.callback(engine.dispose)
             cleanup.callback(own_db.drop_all)
             cleanup.callback(own_db.session.remove)
             return own_db

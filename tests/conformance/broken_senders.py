@@ -75,6 +75,10 @@ def calls_a_method(cls: Model, signal: Any) -> None:
     publish(signal.as_message())
 
 
+def reads_what_the_class_has(cls: Model, signal: Any) -> None:
+    publish(signal.metadata)
+
+
 def commits(cls: Model, signal: Any) -> None:
     send_one(cls, signal)
     cls.query.session.commit()

@@ -354,6 +354,7 @@ SENDERS = (
     with_sender(broken_senders.iterates_twice, "batch_accepts_any_iterable"),
     with_sender(broken_senders.needs_a_first_signal, "batch_accepts_any_iterable"),
     with_sender(broken_senders.calls_a_method, "send_needs_columns_only"),
+    with_sender(broken_senders.reads_what_the_class_has, "send_method_reads_columns"),
     with_sender(broken_senders.commits, "send_does_not_end_the_flushing_transaction"),
     with_sender(
         broken_senders.closes_the_session, "send_does_not_end_the_flushing_transaction"

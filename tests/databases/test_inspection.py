@@ -399,7 +399,7 @@ def test_the_connection_is_the_one_for_writing(place: Place) -> None:
     begun: list[object] = []
 
     with app.app_context():
-        session = db.session()
+        session: Any = db.session()
         get_bind = session.get_bind
 
         def spy(mapper: Any = None, *, clause: Any = None, **kwargs: Any) -> Any:

@@ -6,7 +6,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from servers import mysqlclient
+from servers import matrix, mysqlclient
 from servers.errors import ServerUnavailable
 from servers.kinds import KINDS, kind_named
 from servers.resolution import installation_for, server_for
@@ -21,20 +21,20 @@ def main() -> int:
         "kinds", nargs="*", default=["postgresql", "mysql", "mariadb"]
     )
     fetching.set_defaults(run=lambda options: _provision(options.kinds))
-    checking = commands.add_parser("check-mysqlclient", help="can it be built here?")
-    checking.set_defaults(run=lambda options: _check_mysqlclient())
     building = commands.add_parser("install-mysqlclient", help="build that driver")
     building.set_defaults(run=lambda options: mysqlclient.install(os.environ, _say))
+    testing = commands.add_parser("matrix", help="run every cell that can be run here")
+    testing.set_defaults(run=lambda options: matrix.run(os.environ, _say))
     starting = commands.add_parser("start", help="run a private server until Ctrl-C")
     starting.add_argument("kind", choices=KINDS)
     starting.set_defaults(run=lambda options: _start(options.kind))
     options = parser.parse_args()
     try:
-        options.run(options)
+        code: int = options.run(options) or 0
     except ServerUnavailable as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return 0
+    return code
 
 
 def _provision(names: list[str]) -> None:
@@ -42,12 +42,6 @@ def _provision(names: list[str]) -> None:
         installation = installation_for(kind_named(name), os.environ, _say)
         program = next(iter(installation.programs.values()))
         _say(f"{name}: {installation.version} in {program.parent}")
-
-
-def _check_mysqlclient() -> None:
-    reason = mysqlclient.obstacle()
-    if reason is not None:
-        raise ServerUnavailable(reason)
 
 
 def _start(name: str) -> None:

@@ -21,10 +21,11 @@ _FOLDER_NAME = "swpt-flask-signalbus"
 _COMPLETE = "complete"
 
 # Newer servers need a newer C library than the machine's, which only a newer loader
-# can load. PostgreSQL finds its files by the name under which it was called.
+# can load. PostgreSQL finds its files by the name under which it was called, and a
+# Python the virtual environment that it belongs to.
 _WRAPPER = """\
 #!/bin/sh
-exec {loader} --library-path {libraries} --argv0 {program} {program}.real "$@" {options}
+exec {loader} --library-path {libraries} --argv0 "$0" {program}.real "$@" {options}
 """
 
 

@@ -1,5 +1,6 @@
 """What has to be fetched for each server, as data."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -78,6 +79,18 @@ MYSQLCLIENT_HEADERS = Recipe(
     packages=("libmariadb-dev", "libmariadb3"),
     wanted=r"libmariadb3$|libmariadb-dev$|libssl|libzstd|zlib1g",
 )
+
+
+def python_recipe(version: str) -> Recipe:
+    """Return what has to be fetched for a Python that the machine's release lacks."""
+    return Recipe(
+        name=f"python{version}",
+        unstable=True,
+        packages=(f"python{version}",),
+        wanted=rf"{_LIBRARIES}|python{re.escape(version)}",
+        wrapped=(f"python{version}",),
+    )
+
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe for recipe in (*_SERVERS, MYSQLCLIENT_HEADERS)

@@ -5,17 +5,20 @@ transaction as its data. The signal bus sends them afterwards, over whatever
 message bus the application uses, and deletes them.
 """
 
+from ._models import SignalRow
 from ._retry import RetryPolicy
-from .atomic import AtomicProceduresMixin
+from .atomic import AtomicProceduresMixin, ModelUtilities
 from .exceptions import DBSerializationError, SignalsRefused
 from .signalbus import SignalBus, SignalBusMixin, get_models_to_flush
 
 __all__ = [
     "AtomicProceduresMixin",
     "DBSerializationError",
+    "ModelUtilities",
     "RetryPolicy",
     "SignalBus",
     "SignalBusMixin",
+    "SignalRow",
     "SignalsRefused",
     "get_models_to_flush",
 ]

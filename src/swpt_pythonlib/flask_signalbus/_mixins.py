@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session
 from sqlalchemy.orm import scoped_session
 
 from ._sessions import watch
@@ -20,16 +21,16 @@ class SQLAlchemyMixin(_Base):
     """A class that is mixed into ``SQLAlchemy``, and comes before it."""
 
     @property
-    def session(self) -> scoped_session[Any]:
+    def session(self) -> scoped_session[Session]:
         """The session of the current application context.
 
         It may be replaced by another one, as test fixtures do.
         """
-        session: scoped_session[Any] = self.__dict__["session"]
+        session: scoped_session[Session] = self.__dict__["session"]
         return session
 
     @session.setter
-    def session(self, session: scoped_session[Any]) -> None:
+    def session(self, session: scoped_session[Session]) -> None:
         watch(session)
         self.__dict__["session"] = session
 
@@ -44,7 +45,7 @@ class SQLAlchemyMixin(_Base):
                     f" 'SQLAlchemy' among its bases."
                 )
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if not issubclass(cls, SQLAlchemy):
             raise TypeError(
                 f"The class '{cls.__name__}' must have 'SQLAlchemy' among its bases,"

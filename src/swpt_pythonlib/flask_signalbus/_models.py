@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Label,
     Row,
+    RowMapping,
     Select,
     Table,
     func,
@@ -23,6 +24,40 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
 Model = type[Any]
+
+
+class SignalRow(Protocol):
+    """What a sender receives: a row of the table of the signals, and no instance.
+
+    For type checkers. A protocol of yours that extends it names the columns that
+    your sender reads; whatever else the sender asks of the row, such as a method of
+    the model, is an error then::
+
+        from typing import Protocol
+
+        from swpt_pythonlib.flask_signalbus import SignalRow
+
+        class OrderPlacedRow(SignalRow, Protocol):
+            order_id: int
+            email: str
+
+    .. versionadded:: 1.1
+    """
+
+    @property
+    def _mapping(self) -> RowMapping: ...
+
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
 
 SINGLE_SENDER = "send_signalbus_message"
 BULK_SENDER = "send_signalbus_messages"

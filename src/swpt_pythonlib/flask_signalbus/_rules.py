@@ -13,6 +13,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ._lazy import is_lazy
 from ._models import Model, attributes_of, burst_count_of, is_signal_model, senders_of
+from ._sender_code import attributes_read
 
 #: Names that SQLAlchemy's ``Row`` defines; a column so named would be shadowed.
 RESERVED_NAMES = frozenset(dir(sa.Row)) - {"count", "index"}
@@ -70,6 +71,7 @@ class Rule(Generic[Subject]):
     :param fault_of: Returns what breaks the rule, if anything does.
     :param needs: The rules without which this one has nothing to look at.
     :param page: The page of the documentation that explains it.
+    :param since: The release that brought it.
     """
 
     name: str
@@ -78,17 +80,22 @@ class Rule(Generic[Subject]):
     fault_of: Callable[[Subject], Fault | None]
     needs: tuple[Rule[Subject], ...] = ()
     page: str = "testing"
+    since: str = "1.0"
 
 
 def rule(
-    *, why: str, needs: tuple[Rule[Any], ...] = (), page: str = "testing"
+    *,
+    why: str,
+    needs: tuple[Rule[Any], ...] = (),
+    page: str = "testing",
+    since: str = "1.0",
 ) -> Callable[[Callable[[Subject], Fault | None]], Rule[Subject]]:
     """Make a rule of a function; its docstring is the rule in a sentence."""
 
     def make(fault_of: Callable[[Subject], Fault | None]) -> Rule[Subject]:
         name = f"check_{fault_of.__name__}"
         text = (fault_of.__doc__ or "").strip()
-        return Rule(name, text, why, fault_of, needs, page)
+        return Rule(name, text, why, fault_of, needs, page, since)
 
     return make
 
@@ -177,6 +184,27 @@ def send_method_is_not_lazy(candidate: Candidate) -> Fault | None:
                 expected="a plain function, which has sent when it returns",
                 hint="wrap it: asyncio.run(…), or list(…)",
             )
+
+    return None
+
+
+@rule(
+    why="a sender gets a row of the table, and no instance of the model",
+    needs=(has_own_table_and_primary_key,),
+    since="1.1",
+)
+def send_method_reads_columns(candidate: Candidate) -> Fault | None:
+    """Check that the send methods ask nothing of a signal but its columns."""
+    columns = set(attributes_of(candidate.mapper).values())
+    for name, method in senders_of(candidate.model).items():
+        for attribute in attributes_read(method):
+            is_lost = attribute not in columns and not hasattr(sa.Row, attribute)
+            if is_lost and hasattr(candidate.model, attribute):
+                return Fault(
+                    found=f"'{name}' uses '{attribute}', which is not a column",
+                    expected="nothing but columns",
+                    hint="a class method or a function can take the row",
+                )
 
     return None
 
@@ -295,6 +323,7 @@ RULES = (
     is_discovered,
     send_method_is_classmethod,
     send_method_is_not_lazy,
+    send_method_reads_columns,
     burst_count_is_positive_int,
     column_names_are_readable,
     no_foreign_key_blocks_deletion,

@@ -25,14 +25,22 @@ def send(
     :param after_each_call: Called with the number of rows that the call has sent.
     :raises TypeError: If a sender is a generator or a coroutine. It has sent nothing.
     """
-    if is_sent_in_bulk(model, rows):
-        _check_has_run(model, model.send_signalbus_messages(list(rows)))
-        after_each_call(len(rows))
-        return
+    try:
+        if is_sent_in_bulk(model, rows):
+            _check_has_run(model, model.send_signalbus_messages(list(rows)))
+            after_each_call(len(rows))
+            return
 
-    for row in rows:
-        _check_has_run(model, model.send_signalbus_message(row))
-        after_each_call(1)
+        for row in rows:
+            _check_has_run(model, model.send_signalbus_message(row))
+            after_each_call(1)
+    except AttributeError as error:
+        if any(error.obj is row for row in rows):
+            error.add_note(
+                f"A sender gets a row of the table of '{model.__name__}', and no"
+                f" instance of the model: '{error.name}' is not one of its columns."
+            )
+        raise
 
 
 def ends_the_call(error: BaseException) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flask import Flask
 from flask_sqlalchemy.model import Model
+from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
 
 from ._engines import check_plugins, with_plugin
@@ -23,8 +24,21 @@ from ._sessions import owner_of
 from ._transactions import configured_policy, run_block
 from .exceptions import DBSerializationError
 
+#: The public name, for annotations.
+ModelUtilities = _ModelUtilitiesMixin
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+if TYPE_CHECKING:
+
+    class _AtomicModel(_ModelUtilitiesMixin, Model):
+        """What type checkers see of ``db.Model``."""
+
+        metadata: MetaData
+
+        def __init__(self, **values: Any) -> None: ...
 
 
 class _NotInAtomicBlockError(AssertionError, RuntimeError):
@@ -65,6 +79,10 @@ class AtomicProceduresMixin(SQLAlchemyMixin):
     #: How patiently a block that lost a race is repeated. The configuration key
     #: ``SIGNALBUS_RETRY_POLICY`` of an application takes precedence.
     retry_policy: RetryPolicy = RetryPolicy()
+
+    if TYPE_CHECKING:
+        # Flask-SQLAlchemy's own type of it is private.
+        Model: type[_AtomicModel]  # type: ignore[assignment]
 
     def __init__(
         self,
