@@ -1,0 +1,89 @@
+"""What is failing now, so that each cause is told of once, and its end too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import DBAPIError
+
+from ._dialects import codes_of
+from ._logs import facts, logger
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why something has failed: errors that are alike in this are one trouble.
+
+    :param error: The name of the error's class.
+    :param place: Where it was raised.
+    :param code: What the database calls it, if it comes from there.
+    """
+
+    error: str
+    place: tuple[str, int] | None
+    code: str | int | None
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return the cause of an error; what its message says does not matter."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+
+    place = frame and (frame.tb_frame.f_code.co_filename, frame.tb_lineno)
+    orig = error.orig if isinstance(error, DBAPIError) else None
+    return Cause(type(error).__name__, place, next(codes_of(orig), None))
+
+
+@dataclass
+class _Trouble:
+    since: float
+    #: The names of the models that suffer from it.
+    models: set[str] = field(default_factory=set)
+
+
+class Troubles:
+    """The causes that are known already, and for how long they have lasted.
+
+    :param clock: Tells the seconds since some moment.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[Cause, _Trouble] = {}
+
+    def __contains__(self, cause: Cause) -> bool:
+        return cause in self._known
+
+    def add(self, cause: Cause, model: str = "") -> bool:
+        """Note that something has failed; tell whether that is news.
+
+        :param model: The name of the model that suffers from it.
+        """
+        is_news = cause not in self._known
+        trouble = self._known.setdefault(cause, _Trouble(self._clock()))
+        trouble.models.add(model)
+        return is_news
+
+    def end_all_but(self, causes: Set[Cause], model: str = "") -> None:
+        """Note that a model was flushed to the end, and what it still suffers from.
+
+        A cause from which no model suffers any more is over.
+        """
+        for cause in self._known.keys() - causes:
+            trouble = self._known[cause]
+            trouble.models.discard(model)
+            if not trouble.models:
+                del self._known[cause]
+                self._tell_end(cause, trouble)
+
+    def _tell_end(self, cause: Cause, trouble: _Trouble) -> None:
+        seconds = self._clock() - trouble.since
+        logger.warning(
+            "Recovered from %s after %.1f s.",
+            cause.error,
+            seconds,
+            extra=facts(error=cause.error, seconds=seconds),
+        )
