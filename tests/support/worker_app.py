@@ -1,8 +1,8 @@
 """An application for 'flask signalbus flushmany', whose sends a test can hold.
 
 It runs in a process of its own, and shares a folder with the test. A message that is
-sent is a line of the file "sent" there; by files "hold", "holding" and "go" the test and
-the sender wait for each other.
+sent is a line of the file "sent" there; by the files "hold", "holding" and "go" the
+test and the sender wait for each other.
 """
 
 import logging

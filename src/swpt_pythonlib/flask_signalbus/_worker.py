@@ -193,6 +193,9 @@ class Worker:
 
     def _wait(self, seconds: float, *, is_deaf: bool = False) -> None:
         stop = self._flusher.stop
+        if stop.is_set():
+            return
+
         try:
             bell: Bell = SilentBell() if is_deaf else self._bell
             bell.wait(seconds, stop)
