@@ -109,6 +109,9 @@ class Tally:
         has_traceback = self.first_error is not None
         cause, is_new = self._blame(error, model, extra)
         has_traceback &= is_new
+        if "signalbus_key" in extra and self._is_like_first(cause, model):
+            # A signal that fails alone is a better example than its burst.
+            self.first_facts = extra
         repetitions = self._repetitions.get(cause)
         if repetitions is None or not repetitions.is_first(message):
             level = logging.DEBUG
@@ -142,6 +145,14 @@ class Tally:
             self.is_old_news = not is_new
 
         return cause, is_new
+
+    def _is_like_first(self, cause: Cause, model: str) -> bool:
+        assert self.first_error is not None
+        return (
+            "signalbus_key" not in self.first_facts
+            and self.first_facts.get("signalbus_model") == model
+            and cause_of(self.first_error) == cause
+        )
 
     def has_news_of(self, causes: Set[Cause]) -> bool:
         """Tell whether one of the causes has appeared in this flush."""
