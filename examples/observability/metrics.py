@@ -1,7 +1,7 @@
 """Flushes as metrics of Prometheus, on a port of the worker."""
 
 import os
-import time
+from datetime import UTC, datetime
 
 from flask import Flask
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
@@ -37,7 +37,7 @@ def note_pass(app, *, model, **extra):
 def serve(app: Flask, db, models) -> None:
     """Serve the metrics if this is the worker, which has METRICS_PORT set.
 
-    :param models: Signal models that have a column 'created_at'.
+    :param models: Signal models that have a column 'created_at', with the time in UTC.
     """
 
     def age_of_oldest(model):
@@ -45,7 +45,10 @@ def serve(app: Flask, db, models) -> None:
             # In the thread of the scrape: a context, and a session, of its own.
             with app.app_context():
                 created_at = db.session.scalar(select(func.min(model.created_at)))
-            return time.time() - created_at if created_at else 0.0
+            if created_at is None:
+                return 0.0
+
+            return (datetime.now(UTC) - created_at.replace(tzinfo=UTC)).total_seconds()
 
         return age
 

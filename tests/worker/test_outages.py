@@ -201,6 +201,35 @@ def test_each_pause_of_an_outage_has_a_line_at_most(
     ]
 
 
+def test_it_is_told_at_once_that_an_outage_is_over(
+    app: Flask, broker: Broker, record: Record, log: pytest.LogCaptureFixture
+) -> None:
+    """W2: and not when a long backlog has been sent."""
+    rig = Rig(app, repeat=0.001, max_pause=0.001)
+    heard: list[list[str]] = []
+
+    def send(text: str) -> None:
+        if len(rig.tallies) == 3:
+            broker.recover()
+        if text == "12":
+            heard.append([m for m in log.messages if m.startswith("Signals can")])
+
+    record(Note, *[f"{i:02}" for i in range(20)])
+    broker.go_down()
+    broker.meanwhile = send
+
+    rig.run()
+
+    assert len(broker.sent) == 20
+    (told,) = heard[-1]
+    assert (
+        vars(next(r for r in log.records if r.getMessage() == told))[
+            "signalbus_seconds"
+        ]
+        > 0
+    )
+
+
 def test_a_new_cause_in_an_outage_is_told_of(
     rig: Rig,
     broker: Broker,

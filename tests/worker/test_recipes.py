@@ -8,6 +8,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,13 @@ def test_prometheus_is_served_the_age_of_the_oldest_signal(
     @model_of(own_db)
     class Stamped(OwnModel):
         id = own_db.Column(own_db.Integer, primary_key=True)
-        created_at = own_db.Column(own_db.Float, nullable=False)
+        created_at = own_db.Column(own_db.DateTime, nullable=False)
         send_signalbus_message = print
 
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     own_db.create_all()
-    own_db.session.add(Stamped(created_at=time.time() - 500))
+    recorded = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=500)
+    own_db.session.add(Stamped(created_at=recorded))
     own_db.session.commit()
     served: list[Any] = []
     start = metrics.start_http_server

@@ -18,10 +18,7 @@ from ._logs import facts, logger
 from ._models import Model
 from ._senders import ends_the_call
 from ._sessions import current
-from ._troubles import Cause, Troubles, cause_of
-
-# How many primary keys of a model a line of the log may hold.
-_KEYS_PER_LINE = 20
+from ._troubles import Cause, Repetitions, Troubles, cause_of
 
 
 class Stopped(Exception):
@@ -34,6 +31,7 @@ class Tally:
     :param should_stop: Asked before each burst.
     :param troubles: The failures that have been told of already.
     :param is_quiet: Whether the lines that each pass would write are left out.
+    :param outage_since: Since when nothing has got through, by the monotonic clock.
     """
 
     def __init__(
@@ -42,6 +40,7 @@ class Tally:
         should_stop: Callable[[], bool] | None = None,
         troubles: Troubles | None = None,
         is_quiet: bool = False,
+        outage_since: float | None = None,
     ) -> None:
         self.sent = 0
         #: How many signals could not be sent.
@@ -54,9 +53,10 @@ class Tally:
         self.is_old_news = False
         #: The level of what each pass would write.
         self.level = logging.DEBUG if is_quiet else logging.INFO
+        self._outage_since = outage_since
         self._should_stop = should_stop
         self._troubles = Troubles() if troubles is None else troubles
-        self._repetitions: dict[Cause, _Repetitions] = {}
+        self._repetitions: dict[Cause, Repetitions] = {}
 
     @property
     def note(self) -> str:
@@ -90,6 +90,15 @@ class Tally:
                 self._troubles.end_all_but(tally.causes, tally.name)
         finally:
             tally.tell_end()
+
+    def note_sent(self, count: int) -> None:
+        """Note that signals have been sent; tell it, if an outage is over with that."""
+        self.sent += count
+        if count and self._outage_since is not None:
+            seconds = time.monotonic() - self._outage_since
+            self._outage_since = None
+            message = "Signals can be sent again, after %.1f s."
+            logger.warning(message, seconds, extra=facts(seconds=seconds))
 
     def note_error(
         self,
@@ -139,7 +148,7 @@ class Tally:
         cause = cause_of(error)
         is_new = self._troubles.add(cause, model)
         if is_new:
-            self._repetitions[cause] = _Repetitions()
+            self._repetitions[cause] = Repetitions()
         if self.first_error is None:
             self.first_error, self.first_facts = error, extra
             self.is_old_news = not is_new
@@ -213,7 +222,7 @@ class PassTally:
     def note_sent(self, count: int, seconds: float) -> None:
         """Note that signals have been sent, and their deletion is committed."""
         self._sent += count
-        self._flush.sent += count
+        self._flush.note_sent(count)
         if count:
             logger.debug(
                 "Sent a burst of %d signals of %s.",
@@ -276,31 +285,3 @@ class PassTally:
 
     def _tell(self, hook: NamedSignal, **known: Any) -> None:
         self._flush.tell(hook, self._session, model=self._model, **known)
-
-
-class _Repetitions:
-    """What else has failed of a cause, after the first failure of each kind."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._messages: set[str] = set()
-        self._keys: dict[str, list[Key]] = {}
-
-    def is_first(self, message: str) -> bool:
-        """Tell whether this kind of failure is seen for the first time."""
-        is_first = message not in self._messages
-        self._messages.add(message)
-        return is_first
-
-    def add(self, model: str, key: Key | None) -> None:
-        """Note another failure."""
-        self.count += 1
-        keys = self._keys.setdefault(model, [])
-        if key is not None and len(keys) < _KEYS_PER_LINE:
-            keys.append(key)
-
-    def __str__(self) -> str:
-        return "; ".join(
-            f"{model} with primary keys {', '.join(map(repr, keys))}" if keys else model
-            for model, keys in self._keys.items()
-        )

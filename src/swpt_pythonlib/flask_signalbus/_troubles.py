@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from sqlalchemy.exc import DBAPIError
 
 from ._dialects import codes_of
+from ._keys import Key
 from ._logs import facts, logger
+
+# How many primary keys of a model a line of the log may hold.
+_KEYS_PER_LINE = 20
 
 
 @dataclass(frozen=True)
@@ -86,4 +90,32 @@ class Troubles:
             cause.error,
             seconds,
             extra=facts(error=cause.error, seconds=seconds),
+        )
+
+
+class Repetitions:
+    """What else has failed of a cause, after the first failure of each kind."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._messages: set[str] = set()
+        self._keys: dict[str, list[Key]] = {}
+
+    def is_first(self, message: str) -> bool:
+        """Tell whether this kind of failure is seen for the first time."""
+        is_first = message not in self._messages
+        self._messages.add(message)
+        return is_first
+
+    def add(self, model: str, key: Key | None) -> None:
+        """Note another failure."""
+        self.count += 1
+        keys = self._keys.setdefault(model, [])
+        if key is not None and len(keys) < _KEYS_PER_LINE:
+            keys.append(key)
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{model} with primary keys {', '.join(map(repr, keys))}" if keys else model
+            for model, keys in self._keys.items()
         )

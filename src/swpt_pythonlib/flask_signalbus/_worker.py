@@ -88,13 +88,19 @@ class Flusher:
         self._flush = flush
         self._liveness_file = liveness_file
 
-    def flush(self, *, is_quiet: bool = False) -> Tally:
+    def flush(
+        self, *, is_quiet: bool = False, outage_since: float | None = None
+    ) -> Tally:
         """Flush once, up to the end or to the next burst after the stop.
 
         :param is_quiet: Whether what each flush would log is left out.
+        :param outage_since: Since when nothing has got through.
         """
         tally = Tally(
-            should_stop=self._should_stop, troubles=self.troubles, is_quiet=is_quiet
+            should_stop=self._should_stop,
+            troubles=self.troubles,
+            is_quiet=is_quiet,
+            outage_since=outage_since,
         )
         try:
             # A context of its own ends what belongs to the flush: the session, whatever
@@ -148,6 +154,8 @@ class Worker:
         self._failures = 0
         #: Since when there has been no flush without a failure.
         self._since: float | None = None
+        #: Whether the last flush was given up, and has sent nothing.
+        self._is_outage = False
         #: When it may be logged again that it is still failing.
         self._next_line = 0.0
 
@@ -156,12 +164,15 @@ class Worker:
         self._flusher.touch()
         while not self._flusher.stop.is_set():
             started = time.monotonic()
-            tally = self._flusher.flush(is_quiet=self._failures > 0)
+            tally = self._flusher.flush(
+                is_quiet=self._failures > 0,
+                outage_since=self._since if self._is_outage else None,
+            )
             if tally.first_error is not None:
                 self._pause_after_failure(started, tally)
                 continue
 
-            self._failures, self._since = 0, None
+            self._failures, self._since, self._is_outage = 0, None, False
             # Where there were signals, there may be more.
             if not tally.sent:
                 elapsed = time.monotonic() - started
@@ -169,11 +180,12 @@ class Worker:
 
     def _pause_after_failure(self, started: float, tally: Tally) -> None:
         self._failures = 0 if tally.sent else self._failures + 1
+        self._is_outage = self._failures > 0 and not tally.is_complete
         since = self._since = started if self._since is None else self._since
         pause = self._pace.pause_after(self._failures)
         self._log_failure(tally, since, pause)
         # In an outage, more signals are no reason to hurry.
-        self._wait(pause, is_deaf=self._failures > 0 and not tally.is_complete)
+        self._wait(pause, is_deaf=self._is_outage)
 
     def _log_failure(self, tally: Tally, since: float, pause: float) -> None:
         """Log that an outage goes on, once a pause at most."""
