@@ -106,6 +106,28 @@ def test_a_second_signal_ends_it_at_once_and_rolls_back(
     assert pending(Note) == list("abc")
 
 
+def test_a_second_signal_ends_it_as_other_interruptions_do(
+    app: Flask, broker: Broker, record: Record, pending: Pending
+) -> None:
+    """W1, F17: so that what is under way is rolled back, and teardown functions run."""
+    ended: list[str] = []
+
+    def signal_twice(_: str) -> None:
+        signal.raise_signal(TERM)
+        signal.raise_signal(TERM)
+
+    app.teardown_appcontext(lambda _: ended.append("context"))
+    record(Note, *"abc")
+    broker.meanwhile = signal_twice
+
+    done = app.test_cli_runner().invoke(args=["signalbus", "flushmany"])
+
+    assert done.exit_code == 143
+    assert ended == ["context"]
+    assert broker.sent == []
+    assert pending(Note) == list("abc")
+
+
 def can_make_namespaces() -> bool:
     if shutil.which("unshare") is None:
         return False
