@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import create_engine, text
 
 from support.broker import Broker
+from support.capabilities import KILL, SESSION_ID
 from support.models import Note, Parcel, db
-from support.signatures import Record
+from support.signatures import Pending, Record
 from swpt_pythonlib.flask_signalbus._tallies import Tally
 from swpt_pythonlib.flask_signalbus._worker import Flusher, Pace, Worker
 
@@ -284,6 +286,63 @@ def test_an_outage_that_returns_is_told_of_again(
 
     errors = [vars(r)["signalbus_error"] for r in log.records if r.exc_info]
     assert errors.count("ConnectionRefusedError") == 2
+
+
+def kill_connections(url: str, dialect: str, numbers: list[int]) -> None:
+    """Have the server end connections, as when it is restarted."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for number in numbers:
+            connection.exec_driver_sql(KILL[dialect].format(number))
+    engine.dispose()
+
+
+@pytest.mark.requires("row_locks")
+@pytest.mark.parametrize("is_pausing", [False, True], ids=["in a send", "in a pause"])
+def test_a_worker_outlives_the_loss_of_its_connections(
+    is_pausing: bool,
+    rig: Rig,
+    broker: Broker,
+    record: Record,
+    pending: Pending,
+    tables: str,
+    dialect_name: str,
+    log: pytest.LogCaptureFixture,
+) -> None:
+    """W2, F20: the cause is told of once, and everything is sent."""
+    numbers: list[int] = []
+
+    def note_number() -> None:
+        number = db.session.scalar(text(SESSION_ID[dialect_name]))
+        assert number is not None
+        numbers.append(number)
+
+    def kill(_: str) -> None:
+        broker.meanwhile = nothing_happens
+        note_number()
+        kill_connections(tables, dialect_name, numbers)
+
+    def lose_connections() -> None:
+        record(Parcel, *"hijklm")
+        db.session.commit()
+        note_number()
+        db.session.remove()
+        kill_connections(tables, dialect_name, numbers)
+
+    def nothing_happens(_: str) -> None:
+        pass
+
+    record(Note, *"abcdefg")
+    db.session.remove()
+    if not is_pausing:
+        broker.meanwhile = kill
+
+    rig.run(*[lose_connections if is_pausing else nothing, nothing])
+
+    assert set(broker.sent) >= set("abcdefg")
+    assert pending(Note) == pending(Parcel) == []
+    assert log.text.count("Caught error") == 1
+    assert noted(log).count("Recovered from") >= 1
 
 
 def test_signals_that_are_recorded_in_an_outage_do_not_end_the_pause(
