@@ -15,7 +15,7 @@ from sqlalchemy.orm import scoped_session
 from ._hooks import burst_sent, failures_of_receivers, pass_ended, sending_failed
 from ._keys import Key
 from ._logs import facts, logger
-from ._models import Model
+from ._models import Model, full_name
 from ._senders import ends_the_call
 from ._sessions import current
 from ._troubles import Cause, Repetitions, Troubles, cause_of
@@ -87,7 +87,7 @@ class Tally:
             tally.note_end_by(error)
         else:
             if not tally.gave_up:
-                self._troubles.end_all_but(tally.causes, tally.name)
+                self._troubles.end_all_but(tally.causes, tally.sufferer)
         finally:
             tally.tell_end()
 
@@ -103,29 +103,30 @@ class Tally:
     def note_error(
         self,
         error: BaseException,
-        model: str,
         message: str,
         *args: object,
+        sufferer: str = "",
         **known: Any,
     ) -> Cause:
         """Tell of an error, with its traceback unless that has been, or will be, told.
 
         The first one is raised, and so told by the caller.
 
+        :param sufferer: The full name of the model.
         :param known: The facts.
         """
-        extra = facts(model=model, error=type(error).__name__, **known)
+        extra = facts(error=type(error).__name__, **known)
         has_traceback = self.first_error is not None
-        cause, is_new = self._blame(error, model, extra)
+        cause, is_new = self._blame(error, sufferer, extra)
         has_traceback &= is_new
-        if "signalbus_key" in extra and self._is_like_first(cause, model):
+        if "signalbus_key" in extra and self._is_like_first(cause, known["model"]):
             # A signal that fails alone is a better example than its burst.
             self.first_facts = extra
         repetitions = self._repetitions.get(cause)
         if repetitions is None or not repetitions.is_first(message):
             level = logging.DEBUG
             if repetitions is not None:
-                repetitions.add(model, known.get("key"))
+                repetitions.add(known.get("model", "the rest"), known.get("key"))
         else:
             level = logging.ERROR if has_traceback else logging.WARNING
 
@@ -139,14 +140,14 @@ class Tally:
         if self.first_error is None:
             self._blame(error, "", facts(error=type(error).__name__))
         else:
-            self.note_error(error, "", "Failed to end the flush.")
+            self.note_error(error, "Failed to end the flush.")
 
     def _blame(
-        self, error: BaseException, model: str, extra: dict[str, object]
+        self, error: BaseException, sufferer: str, extra: dict[str, object]
     ) -> tuple[Cause, bool]:
         """Note a cause; tell whether it is a new one."""
         cause = cause_of(error)
-        is_new = self._troubles.add(cause, model)
+        is_new = self._troubles.add(cause, sufferer)
         if is_new:
             self._repetitions[cause] = Repetitions()
         if self.first_error is None:
@@ -203,6 +204,8 @@ class PassTally:
         self, tally: Tally, model: Model, session: scoped_session[Any]
     ) -> None:
         self.name: str = model.__name__
+        # Two models may have the same name.
+        self.sufferer = full_name(model)
         self.causes: set[Cause] = set()
         self.gave_up = False
         self._flush = tally
@@ -242,7 +245,13 @@ class PassTally:
     ) -> None:
         """Note that a burst, or a signal, could not be sent."""
         cause = self._flush.note_error(
-            error, self.name, message, *args, count=count, key=key
+            error,
+            message,
+            *args,
+            sufferer=self.sufferer,
+            model=self.name,
+            count=count,
+            key=key,
         )
         self.causes.add(cause)
         self._tell(sending_failed, error=error, count=count, key=key)

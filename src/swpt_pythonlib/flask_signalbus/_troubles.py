@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import DBAPIError
@@ -44,47 +44,40 @@ def cause_of(error: BaseException) -> Cause:
 @dataclass
 class _Trouble:
     since: float
-    #: The names of the models that suffer from it.
-    models: set[str] = field(default_factory=set)
+    #: What suffers from it: the full names of models, for instance.
+    sufferers: set[str] = field(default_factory=set)
 
 
 class Troubles:
-    """The causes that are known already, and for how long they have lasted.
+    """The causes that are known already, and for how long they have lasted."""
 
-    :param clock: Tells the seconds since some moment.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._known: dict[Cause, _Trouble] = {}
 
-    def __contains__(self, cause: Cause) -> bool:
-        return cause in self._known
-
-    def add(self, cause: Cause, model: str = "") -> bool:
+    def add(self, cause: Cause, sufferer: str = "") -> bool:
         """Note that something has failed; tell whether that is news.
 
-        :param model: The name of the model that suffers from it.
+        :param sufferer: What suffers from it: the full name of a model, for instance.
         """
         is_news = cause not in self._known
-        trouble = self._known.setdefault(cause, _Trouble(self._clock()))
-        trouble.models.add(model)
+        trouble = self._known.setdefault(cause, _Trouble(time.monotonic()))
+        trouble.sufferers.add(sufferer)
         return is_news
 
-    def end_all_but(self, causes: Set[Cause], model: str = "") -> None:
+    def end_all_but(self, causes: Set[Cause], sufferer: str = "") -> None:
         """Note that a model was flushed to the end, and what it still suffers from.
 
-        A cause from which no model suffers any more is over.
+        A cause from which nothing suffers any more is over.
         """
         for cause in self._known.keys() - causes:
             trouble = self._known[cause]
-            trouble.models.discard(model)
-            if not trouble.models:
+            trouble.sufferers.discard(sufferer)
+            if not trouble.sufferers:
                 del self._known[cause]
                 self._tell_end(cause, trouble)
 
     def _tell_end(self, cause: Cause, trouble: _Trouble) -> None:
-        seconds = self._clock() - trouble.since
+        seconds = time.monotonic() - trouble.since
         logger.warning(
             "Recovered from %s after %.1f s.",
             cause.error,

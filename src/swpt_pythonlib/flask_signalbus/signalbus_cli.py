@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,7 +106,8 @@ def flushmany(
     with stop.on_signals():
         if repeat is not None:
             pace = Pace(repeat=repeat, max_pause=max_pause)
-            Worker(flusher, pace=pace, bell=SilentBell()).run()
+            with closing(SilentBell()) as bell:
+                Worker(flusher, pace=pace, bell=bell).run()
             return
 
         with _progress(models, is_shown=not quiet and sys.stderr.isatty()):
