@@ -1,5 +1,6 @@
 """The options of the command for those who run it: liveness, progress, names."""
 
+import io
 import os
 import pty
 import sys
@@ -12,9 +13,10 @@ from click.testing import Result
 from flask import Flask
 
 from support.broker import Broker
-from support.models import Note, Parcel
+from support.models import Note, Parcel, db
 from support.signatures import Record
 from support.worker_app import Worker
+from swpt_pythonlib.flask_signalbus.signalbus_cli import flushmany
 
 StartWorker = Callable[..., Worker]
 
@@ -126,6 +128,37 @@ def test_a_terminal_shows_the_progress(
     assert "2/4" in shown
     assert "4/4" in shown
     assert "/s" in shown
+
+
+class Terminal(io.StringIO):
+    """What a terminal would show."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("app", "broker")
+@pytest.mark.parametrize("is_countable", [True, False])
+def test_progress_is_shown_of_what_can_be_counted(
+    is_countable: bool, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W5: or else the flush tells what is wrong."""
+    record(Parcel, *"abcdef")
+    db.session.remove()
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    if not is_countable:
+        db.metadata.tables["receipt"].drop(db.engine)
+        db.metadata.tables["parcel"].drop(db.engine)
+
+    try:
+        with pytest.raises(SystemExit) as ended:
+            flushmany.main(["Parcel"], standalone_mode=False)
+    finally:
+        db.metadata.create_all(db.engine)
+
+    assert ended.value.code == (0 if is_countable else 1)
+    assert ("6/6" in terminal.getvalue()) == is_countable
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="There are no such terminals.")

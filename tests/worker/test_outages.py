@@ -352,12 +352,17 @@ def test_signals_that_are_recorded_in_an_outage_do_not_end_the_pause(
     rig = Rig(app, repeat=0.001, max_pause=0.001)
     record(Note, *"abcdefghijklmnop")
     broker.go_down()
-    threading.Timer(0.2, rig.stop.set).start()
+
+    def stop_in_the_third(_: str) -> None:
+        if len(rig.tallies) == 3:
+            rig.stop.set()
+
+    broker.meanwhile = stop_in_the_third
 
     pauses = rig.run(nothing)
 
     assert pauses == []
-    assert len(rig.tallies) > 1
+    assert len(rig.tallies) == 3
 
 
 def test_an_error_that_no_model_is_to_blame_for_is_told_of_once(
@@ -383,6 +388,33 @@ def test_an_error_that_no_model_is_to_blame_for_is_told_of_once(
     assert len(contexts) == 2
     assert noted(log).count("Caught error") == 1
     assert log.text.count("Traceback") == 1
+
+
+def test_an_error_at_the_end_of_a_flush_that_has_failed_is_told_of_too(
+    rig: Rig,
+    app: Flask,
+    broker: Broker,
+    record: Record,
+    log: pytest.LogCaptureFixture,
+) -> None:
+    """W2, W4."""
+
+    def fail(_: BaseException | None) -> None:
+        raise KeyError("teardown")
+
+    record(Note, "a")
+    db.session.remove()
+    broker.go_down()
+    app.teardown_appcontext(fail)
+
+    rig.flusher.flush()
+
+    app.teardown_appcontext_funcs.remove(fail)
+    told = [r.getMessage() for r in log.records if r.exc_info]
+    assert told == [
+        "Failed to end the flush.",
+        "Caught error while sending pending signals.",
+    ]
 
 
 def test_a_bell_that_breaks_is_told_of_once_and_done_without(
