@@ -20,7 +20,7 @@ nitpicky = True
 # other projects document. Their names are shown, but not linked.
 nitpick_ignore_regex = [
     (r"py:.*", r"(builtins|collections|contextlib|typing|types)\..*"),
-    (r"py:.*", r"(click|flask|flask_sqlalchemy|pytest|sqlalchemy)\..*"),
+    (r"py:.*", r"(blinker|click|flask|flask_sqlalchemy|pytest|sqlalchemy)\..*"),
     # Type variables, and what modules import from those projects.
     (r"py:class", r"~?([a-z_.]+\.)?[PT]|SQLAlchemy"),
     # Builtin classes and exceptions.

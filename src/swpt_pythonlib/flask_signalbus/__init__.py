@@ -5,6 +5,7 @@ transaction as its data. The signal bus sends them afterwards, over whatever
 message bus the application uses, and deletes them.
 """
 
+from ._hooks import burst_sent, pass_ended, sending_failed
 from ._models import SignalRow
 from ._retry import RetryPolicy
 from .atomic import AtomicProceduresMixin, ModelUtilities
@@ -20,5 +21,8 @@ __all__ = [
     "SignalBusMixin",
     "SignalRow",
     "SignalsRefused",
+    "burst_sent",
     "get_models_to_flush",
+    "pass_ended",
+    "sending_failed",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,31 +23,17 @@ from ._retry import RetryPolicy
 from ._settlements import Settlement
 from ._sources import Query, Source, bind_for_writes, connection_for_bursts
 from ._statements import KeyRange, SignalStatements, statements_on
-from ._transactions import retry
+from ._tallies import PassTally, Tally
+from ._transactions import Attempt, retry
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
+A = TypeVar("A", bound=Attempt[Any])
 
 # After this many failures in a row a pass asks a sample of the rest whether it
 # is the signals or the broker. Both together make about ten attempts.
 _FAILURES_IN_A_ROW = 5
 _SAMPLE_SIZE = 4
 _SAMPLED_KEYS = 10_000
-
-
-@dataclass
-class Tally:
-    """What a flush has done so far."""
-
-    sent: int = 0
-    first_error: BaseException | None = None
-
-    def add_error(self, error: BaseException, message: str, *args: object) -> None:
-        """Log an error, without its traceback if it is the one to be raised."""
-        is_first = self.first_error is None
-        self.first_error = self.first_error or error
-        logger.error(message, *args, exc_info=None if is_first else error)
 
 
 @dataclass(frozen=True)
@@ -76,33 +62,45 @@ def flush(
 ) -> None:
     """Send the signals of a model that are pending now.
 
-    A burst that fails is noted in the tally, and is no reason to stop as long as
+    What fails is noted in the tally. A burst that fails is no reason to stop as long as
     other signals get through.
 
     :param session: The application's session, on which the sender runs.
     :param policy: How patiently a burst that lost a race is retried.
     :param tally: Where the pass notes what it has done.
-    :raises Exception: What would make every burst fail.
+    :raises Stopped: If the tally is told to stop.
     """
 
     def look(connection: Connection) -> tuple[Key | None, SignalStatements]:
         return statements_on(connection, signals).look(connection)
 
     signals = plan.signals
-    logger.info("Flushing %s.", signals.name)
-    with connection_for_bursts(bind_for_writes(session, signals)) as connection:
+    with (
+        tally.a_pass(signals.model, session) as counts,
+        connection_for_bursts(bind_for_writes(session, signals)) as connection,
+    ):
         source = Source(
             signals=signals, session=session, connection=connection, policy=policy
         )
-        newest, statements = retry(lambda: Query(source, look)).result()
+        newest, statements = _retry(lambda: Query(source, look), counts).result()
         if newest is not None:
             source = replace(source, signals=statements.signals)
             try:
-                _Pass(source, statements, plan.burst_size, tally).run(newest)
+                _Pass(source, statements, plan.burst_size, counts).run(newest)
             except DBAPIError:
                 # The index may be gone that the statements name.
                 forget_facts(connection)
                 raise
+
+
+def _retry(begin: Callable[[], A], counts: PassTally) -> A:
+    """Make attempts as 'retry' does, but none when the flush is told to stop."""
+
+    def begin_unless_stopped() -> A:
+        counts.check_stop()
+        return begin()
+
+    return retry(begin_unless_stopped)
 
 
 class _Pass:
@@ -113,13 +111,13 @@ class _Pass:
         source: Source,
         statements: SignalStatements,
         burst_size: int,
-        tally: Tally,
+        counts: PassTally,
     ) -> None:
         self._source = source
         self._name = source.signals.name
         self._statements = statements
         self._size = burst_size
-        self._tally = tally
+        self._counts = counts
         self._failures_in_a_row = 0
 
     def run(self, newest: Key) -> None:
@@ -148,14 +146,15 @@ class _Pass:
 
         :raises Exception: What would make every burst fail.
         """
-        burst = retry(lambda: Burst(self._source, claim))
+        started = time.monotonic()
+        burst = _retry(lambda: Burst(self._source, claim), self._counts)
         if burst.error is not None:
             if burst.is_hopeless:
+                self._counts.in_hand = len(burst.rows)
                 raise burst.error
             return burst
 
-        logger.debug("Sent a burst of %d signals of %s.", len(burst.rows), self._name)
-        self._note_sent(len(burst.rows))
+        self._note_sent(len(burst.rows), started)
         return burst
 
     def _advance_one_by_one(
@@ -171,9 +170,8 @@ class _Pass:
             self._note_failure(suspects[0], error)
         elif not (burst.lost_race and burst.confirmed):
             count = len(suspects)
-            self._tally.add_error(
-                error, "Failed to send %d signals of %s at once.", count, self._name
-            )
+            message = "Failed to send %d signals of %s at once."
+            self._counts.note_error(error, message, count, self._name, count=count)
 
         done = self._settle(burst)
         for key in suspects:
@@ -190,13 +188,14 @@ class _Pass:
 
         Somebody else may hold some of it now. It is theirs then.
         """
+        started = time.monotonic()
         claim_only, version = self._statements.claim_only, burst.version
         confirmed = burst.confirmed
         while confirmed:
             settle = partial(Settlement, self._source, claim_only, confirmed, version)
             settlement = retry(settle)
             if settlement.error is None:
-                self._note_sent(settlement.result())
+                self._note_sent(settlement.result(), started)
                 break
             if not settlement.doubtful:
                 self._note_unsettled(settlement.error, len(confirmed))
@@ -210,7 +209,7 @@ class _Pass:
 
     def _note_unsettled(self, error: BaseException, count: int) -> None:
         message = "Failed to delete %d signals of %s that have been sent."
-        self._tally.add_error(error, message, count, self._name)
+        self._counts.note_error(error, message, count, self._name, count=count)
 
     def _send_alone(self, key: Key) -> bool:
         """Send a signal in a burst of its own; tell whether it could be sent."""
@@ -220,19 +219,14 @@ class _Pass:
 
         return burst.error is None and bool(burst.rows)
 
-    def _note_sent(self, count: int) -> None:
-        self._tally.sent += count
+    def _note_sent(self, count: int, started: float) -> None:
+        self._counts.note_sent(count, time.monotonic() - started)
         if count:
             self._failures_in_a_row = 0
 
     def _note_failure(self, key: Key, error: BaseException) -> None:
         self._failures_in_a_row += 1
-        self._tally.add_error(
-            error,
-            "Failed to send the signal of %s with primary key %r.",
-            self._name,
-            key,
-        )
+        self._counts.note_failure(error, key)
 
     def _is_worth_going_on(self, rest: KeyRange) -> bool:
         """Tell a row of bad signals from a broker that takes none at all."""
@@ -241,7 +235,7 @@ class _Pass:
         if any(map(self._send_alone, self._sample(rest))):
             return True
 
-        logger.error("Gave up on %s for now; nothing gets through.", self._name)
+        self._counts.give_up()
         return False
 
     def _sample(self, rest: KeyRange) -> list[Key]:

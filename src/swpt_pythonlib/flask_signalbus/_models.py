@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -22,6 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
+
+from ._logs import logger
 
 Model = type[Any]
 
@@ -61,8 +62,6 @@ class SignalRow(Protocol):
 
 SINGLE_SENDER = "send_signalbus_message"
 BULK_SENDER = "send_signalbus_messages"
-
-logger = logging.getLogger(__name__)
 
 
 def is_signal_model(model: object) -> bool:

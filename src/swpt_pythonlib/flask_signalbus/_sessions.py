@@ -27,7 +27,6 @@ the transaction ends  What the record says of the transaction is forgotten;
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,13 +41,12 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from ._dialects import is_collision, is_conflict, traits_of
 from ._drivers import has_survived, is_aborted
+from ._logs import logger
 from ._reads import only_reads
 from .exceptions import DBSerializationError
 
 _RECORD = "signalbus_record"
 _WATCHED = "signalbus_watched"
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)

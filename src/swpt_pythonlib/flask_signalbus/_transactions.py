@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -15,14 +14,13 @@ from sqlalchemy import ColumnElement, inspect, select, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstanceState, Mapper, lazyload, load_only, scoped_session
 
+from ._logs import logger
 from ._retry import RetryPolicy
 from ._sessions import Record, current, has_uncommitted_work, owned_transaction
 from .exceptions import DBSerializationError
 
 T = TypeVar("T")
 A = TypeVar("A", bound="Attempt[Any]")
-
-logger = logging.getLogger(__name__)
 
 # A block whose rows collide is executed this often at most, with pauses of at most so
 # many seconds.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
-from ._flushing import Plan, Tally, flush, plan_of
+from ._flushing import Plan, flush, plan_of
 from ._mixins import SQLAlchemyMixin
 from ._models import Model, choose, signal_models_of
 from ._retry import RetryPolicy
-from ._senders import ends_the_call
 from ._sessions import current, has_uncommitted_work, owner_of, watch
+from ._tallies import Stopped, Tally
 from ._transactions import configured_policy
 from .signalbus_cli import signalbus as command_group
 
@@ -100,7 +100,12 @@ class SignalBus:
         """
         return signal_models_of(self._db)
 
-    def flushmany(self, models: Iterable[Model] | None = None) -> int:
+    def flushmany(
+        self,
+        models: Iterable[Model] | None = None,
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> int:
         """Send the pending signals, and delete them.
 
         For each model, signals are sent in the order of their primary key, in
@@ -124,6 +129,8 @@ class SignalBus:
         models are flushed nevertheless.
 
         :param models: The signal models to flush; all of them by default.
+        :param should_stop: Called before each burst, in which no transaction is open.
+            When it returns true, the flush ends as if nothing were left.
         :return: The number of signals that this call has sent.
         :raises TypeError: If ``models`` is a model, and not a list of models.
         :raises RuntimeError: If there is a model that is not a signal model; if
@@ -135,41 +142,59 @@ class SignalBus:
         :raises BaseException: The first error of a sender or of the database, when
             all the models have been flushed; the others are logged. Only
             ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit`` and
-            ``GreenletExit`` end the flush at once.
+            ``GreenletExit`` end the flush at once. A note on the error tells how many
+            signals have been sent all the same.
+
+        .. versionchanged:: 1.1
+            Added ``should_stop``, and the note.
         """
+        tally = Tally(should_stop=should_stop)
+        self._flush(models, tally)
+        if tally.first_error is not None:
+            tally.first_error.add_note(tally.note)
+            raise tally.first_error
+
+        return tally.sent
+
+    def _flush(self, models: Iterable[Model] | None, tally: Tally) -> None:
+        """Flush models; note in the tally what has been sent, and what has failed."""
         if current_app.extensions.get("signalbus") is not self:
             raise RuntimeError(
                 "'init_app' has not been called on this app; this signal bus is not"
                 " attached to it."
             )
 
-        tally = Tally()
         policy = configured_policy(self.retry_policy)
         plans = self._plans_of(models)
         self._end_reading()
-        for plan in plans:
-            try:
+        try:
+            for plan in plans:
                 flush(plan, self._db.session, policy, tally)
-            except BaseException as error:
-                if ends_the_call(error):
-                    raise
-                tally.add_error(error, "Failed to flush %s.", plan.signals.name)
+        except Stopped:
+            pass
+        except BaseException as error:
+            error.add_note(tally.note)
+            raise
+        tally.tell_repetitions()
 
-        if tally.first_error is not None:
-            raise tally.first_error
-
-        return tally.sent
-
-    def _plans_of(self, models: Iterable[Model] | None) -> list[Plan]:
+    def _plans_of(self, models: Iterable[Any] | None) -> list[Plan]:
         if isinstance(models, type):
             raise TypeError(
                 f"'flushmany' takes a list of models, not a model; pass"
                 f" '[{models.__name__}]'."
             )
+        if isinstance(models, str):
+            models = [models]  # or else its letters would be looked at
 
         known = self.get_signal_models()
         chosen = known if models is None else dict.fromkeys(models)
         for model in chosen:
+            if isinstance(model, str):
+                raise RuntimeError(
+                    f"'{model}' is a string, and 'flushmany' takes a list of models;"
+                    f" 'get_models_to_flush(signalbus, [{model!r}])' finds the models"
+                    f" of that name."
+                )
             if model not in known:
                 name = getattr(model, "__name__", model)
                 raise RuntimeError(

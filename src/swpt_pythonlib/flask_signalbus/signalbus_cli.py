@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy import inspect
+from sqlalchemy.exc import SQLAlchemyError
 
 from ._flushable import signal_table_of
+from ._hooks import burst_sent
 from ._inspection import judge_table
+from ._logs import logger
 from ._models import Model, choose
 from ._reports import Result, judge, summary
-from ._senders import ends_the_call
-
-logger = logging.getLogger(__name__)
+from ._stopping import Stop
+from ._tallies import Tally
+from ._worker import Flusher, Pace, SilentBell, Worker
 
 
 class Bus(Protocol):
@@ -29,8 +33,8 @@ class Bus(Protocol):
     def get_signal_models(self) -> list[Model]:
         """Return all signal models, sorted by name."""
 
-    def flushmany(self, models: Iterable[Model] | None = None) -> int:
-        """Send the pending signals, and return how many there were."""
+    def _flush(self, models: Iterable[Model] | None, tally: Tally) -> None:
+        """Send the pending signals, and note what has become of them."""
 
 
 @click.group()
@@ -55,22 +59,62 @@ def _check_finite(_: click.Context, __: click.Parameter, value: float | None) ->
     callback=_check_finite,
     help="Flush every so many seconds, forever, even after errors.",
 )
+@click.option(
+    "--max-pause",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="SECONDS",
+    default=60.0,
+    show_default=True,
+    callback=_check_finite,
+    help="With --repeat: to this, pauses grow while nothing can be sent.",
+)
+@click.option(
+    "--liveness-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file to touch at each burst, and after each flush.",
+)
+@click.option(
+    "--quiet", is_flag=True, help="Show no progress bar, not even on a terminal."
+)
 @with_appcontext
-def flushmany(signal_names: tuple[str, ...], repeat: float | None) -> None:
+def flushmany(
+    signal_names: tuple[str, ...],
+    repeat: float | None,
+    max_pause: float,
+    liveness_file: Path | None,
+    quiet: bool,
+) -> None:
     """Send the pending signals over the message bus.
 
     Sends those of the types SIGNAL_NAMES, or all if no names are given. Exits
-    with status 1 if something could not be sent, unless it repeats.
+    with status 1 if something could not be sent, unless it repeats, or if one of the
+    names does not exist. SIGTERM and SIGINT end it after the burst in hand, and at
+    once if they are repeated.
     """
     models = _models(signal_names)
-    logger.info("Started flushing %s.", ", ".join(model.__name__ for model in models))
-    if repeat is None:
-        sys.exit(0 if _flush(models) else 1)
+    if repeat is not None and not models:
+        raise click.ClickException("There is nothing to flush.")
 
-    while True:
-        started = time.monotonic()
-        _flush(models)
-        time.sleep(max(0.0, started + repeat - time.monotonic()))
+    logger.info("Started flushing %s.", ", ".join(model.__name__ for model in models))
+    stop = Stop()
+    flusher = Flusher(
+        _app(),
+        lambda tally: _bus()._flush(models, tally),
+        stop=stop.event,
+        liveness_file=liveness_file,
+    )
+    with stop.on_signals():
+        if repeat is not None:
+            pace = Pace(repeat=repeat, max_pause=max_pause)
+            with closing(SilentBell()) as bell:
+                Worker(flusher, pace=pace, bell=bell).run()
+            return
+
+        with _progress(models, is_shown=not quiet and sys.stderr.isatty()):
+            tally = flusher.flush()
+
+    is_good = tally.first_error is None and _are_known(signal_names, models)
+    sys.exit(stop.status or (0 if is_good else 1))
 
 
 @signalbus.command()
@@ -98,7 +142,6 @@ def check(signal_names: tuple[str, ...], looks_at_database: bool) -> None:
     or nothing to check.
     """
     models = _models(signal_names)
-    names = {model.__name__ for model in models}
     judge_model = _judge_with_table if looks_at_database else _judge
     results = [result for model in models for result in judge_model(model)]
     for result in results:
@@ -107,7 +150,7 @@ def check(signal_names: tuple[str, ...], looks_at_database: bool) -> None:
 
     click.echo(summary(results))
     failures = [result for result in results if result.outcome == "failed"]
-    is_complete = bool(models) and names.issuperset(signal_names)
+    is_complete = bool(models) and _are_known(signal_names, models)
     sys.exit(0 if is_complete and not failures else 1)
 
 
@@ -138,21 +181,48 @@ def _bus() -> Bus:
     return bus
 
 
-def _flush(models: list[Model]) -> bool:
+def _app() -> Flask:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    try:
-        # A context of its own ends what belongs to the pass: the session, whatever an
-        # extension has collected meanwhile, and what teardown functions clear away.
-        with app.app_context():
-            sent = _bus().flushmany(models)
-            logger.info("%d signals have been successfully processed.", sent)
-    except BaseException as error:
-        if ends_the_call(error):
-            raise
-        logger.exception("Caught error while sending pending signals.")
-        return False
+    return app
 
-    return True
+
+def _are_known(names: tuple[str, ...], models: list[Model]) -> bool:
+    return {model.__name__ for model in models}.issuperset(names)
+
+
+@contextmanager
+def _progress(models: list[Model], *, is_shown: bool) -> Iterator[None]:
+    """Show on a terminal how much of what is pending now has been sent."""
+    if not is_shown:
+        yield
+        return
+
+    sent, started = 0, time.monotonic()
+
+    def advance(_: Flask, *, count: int, **__: object) -> None:
+        nonlocal sent
+        sent += count
+        bar.update(count, f"{sent / (time.monotonic() - started):.0f}/s")
+
+    with (
+        click.progressbar(
+            length=_total(models),
+            label="Flushing",
+            show_pos=True,
+            item_show_func=lambda rate: rate,
+            file=sys.stderr,
+        ) as bar,
+        burst_sent.connected_to(advance, sender=_app()),
+    ):
+        yield
+
+
+def _total(models: list[Model]) -> int:
+    # If the database is to blame, the flush will tell.
+    with _app().app_context(), suppress(SQLAlchemyError):
+        return sum(map(_count, models))
+
+    return 0
 
 
 def _judge(model: Model) -> Iterator[Result]:
@@ -161,7 +231,7 @@ def _judge(model: Model) -> Iterator[Result]:
 
 def _judge_with_table(model: Model) -> Iterator[Result]:
     yield from _judge(model)
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = _app()
     # Its session is a new one, so what is rolled back there is nobody's work.
     with app.app_context():
         yield from judge_table(model, app.extensions["sqlalchemy"].session)

@@ -1,0 +1,60 @@
+"""The signals of Blinker by which an application can watch its flushes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from blinker import NamedSignal, Namespace
+
+_namespace = Namespace()
+
+burst_sent: NamedSignal = _namespace.signal(
+    "burst-sent",
+    doc="""Sent when the deletion of a burst has been committed.
+
+    Keyword arguments: ``model`` (the class), ``count`` (how many signals the burst has
+    sent), and ``seconds`` (from the claim to the end of the commit).
+    """,
+)
+
+sending_failed: NamedSignal = _namespace.signal(
+    "sending-failed",
+    doc="""Sent when a burst, a signal that is tried alone, or a whole pass has failed.
+
+    Keyword arguments: ``model``, ``error`` (the exception), ``count`` (how many signals
+    it has concerned), and ``key``: the primary key as a tuple, or ``None`` if it was
+    not one signal alone.
+    """,
+)
+
+pass_ended: NamedSignal = _namespace.signal(
+    "pass-ended",
+    doc="""Sent at the end of the pass over a model, whatever has become of it.
+
+    Keyword arguments: ``model``, ``sent`` and ``failed`` (how many signals were sent,
+    and how many could not be), ``gave_up`` (whether the pass ended early, because
+    nothing got through or the server was to blame), and ``seconds``.
+    """,
+)
+
+
+def failures_of_receivers(
+    hook: NamedSignal, sender: object, **facts: Any
+) -> Iterator[Exception]:
+    """Call all receivers; yield what they raise, instead of raising it."""
+    for receiver in hook.receivers_for(sender):
+        error = _failure_of(receiver, sender, facts)
+        if error is not None:
+            yield error
+
+
+def _failure_of(
+    receiver: Callable[..., Any], sender: object, facts: dict[str, Any]
+) -> Exception | None:
+    try:
+        receiver(sender, **facts)
+    except Exception as error:
+        return error
+
+    return None

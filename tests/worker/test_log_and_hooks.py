@@ -1,0 +1,310 @@
+"""What a flush tells: the records of one logger, the hooks, a note on its error."""
+
+import ast
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blinker import NamedSignal
+from flask import Flask
+from sqlalchemy import select
+
+import swpt_pythonlib.flask_signalbus as package
+from support.broker import Broker, BrokerRefused
+from support.models import Account, Note, Pair, Parcel, db
+from support.signatures import Pending, Record
+from swpt_pythonlib.flask_signalbus import (
+    SignalBus,
+    burst_sent,
+    pass_ended,
+    sending_failed,
+)
+
+LOGGER = "swpt_pythonlib.flask_signalbus"
+SOURCE = Path(package.__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, LOGGER)
+    return caplog
+
+
+@pytest.fixture
+def events(app: Flask) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Return what the hooks tell, but for the times."""
+    told: list[tuple[str, dict[str, Any]]] = []
+    with ExitStack() as cleanup:
+        for hook in (burst_sent, sending_failed, pass_ended):
+            cleanup.enter_context(listening(app, hook, told))
+        yield told
+
+
+@contextmanager
+def listening(
+    app: Flask, hook: NamedSignal, told: list[tuple[str, dict[str, Any]]]
+) -> Iterator[None]:
+    def listen(sender: object, **facts: Any) -> None:
+        assert sender is app
+        assert facts.pop("seconds", 0.0) >= 0.0
+        told.append((hook.name, facts))
+
+    with hook.connected_to(listen, sender=app):
+        yield
+
+
+def test_a_burst_that_was_sent_is_told_of(
+    bus: SignalBus, record: Record, events: list[Any]
+) -> None:
+    """O1: and the end of the pass."""
+    record(Note, *"abcd")
+
+    bus.flushmany([Note])
+
+    assert events == [
+        ("burst-sent", {"model": Note, "count": 3}),
+        ("burst-sent", {"model": Note, "count": 1}),
+        ("pass-ended", {"model": Note, "sent": 4, "failed": 0, "gave_up": False}),
+    ]
+
+
+def test_a_burst_that_failed_is_told_of_and_each_signal_that_fails_alone(
+    bus: SignalBus, broker: Broker, record: Record, events: list[Any]
+) -> None:
+    """O1: a signal by its key."""
+    _, bad, _ = record(Note, *"abc")
+    broker.refuse("b")
+    key = (bad.id,)
+
+    with pytest.raises(BrokerRefused):
+        bus.flushmany([Note])
+
+    errors = [facts.pop("error") for name, facts in events if name == "sending-failed"]
+    assert [type(error) for error in errors] == [BrokerRefused, BrokerRefused]
+    assert events == [
+        ("sending-failed", {"model": Note, "count": 3, "key": None}),
+        ("burst-sent", {"model": Note, "count": 1}),
+        ("sending-failed", {"model": Note, "count": 1, "key": key}),
+        ("burst-sent", {"model": Note, "count": 1}),
+        ("pass-ended", {"model": Note, "sent": 2, "failed": 1, "gave_up": False}),
+    ]
+
+
+def test_a_pass_that_the_server_has_ended_is_told_of(
+    bus: SignalBus, record: Record, events: list[Any]
+) -> None:
+    """O1, F20: no signal is to blame."""
+    record(Parcel, "a")
+    db.metadata.tables["receipt"].drop(db.engine)
+    db.metadata.tables["parcel"].drop(db.engine)
+
+    try:
+        with pytest.raises(Exception, match="parcel"):
+            bus.flushmany([Parcel])
+    finally:
+        db.metadata.create_all(db.engine)
+
+    events[0][1].pop("error")
+    assert events == [
+        ("sending-failed", {"model": Parcel, "count": 0, "key": None}),
+        ("pass-ended", {"model": Parcel, "sent": 0, "failed": 0, "gave_up": True}),
+    ]
+
+
+def test_that_nothing_gets_through_is_told_of(
+    bus: SignalBus, broker: Broker, record: Record, events: list[Any]
+) -> None:
+    """O1, F9."""
+    record(Note, *map(str, range(30)))
+    broker.go_down()
+
+    with pytest.raises(BrokerRefused):
+        bus.flushmany([Note])
+
+    assert events[-1][1]["gave_up"]
+    assert events[-1][1]["sent"] == 0
+
+
+def test_a_receiver_that_raises_does_no_harm(
+    bus: SignalBus,
+    record: Record,
+    pending: Pending,
+    events: list[Any],
+    log: pytest.LogCaptureFixture,
+) -> None:
+    """O1: it is logged once, and the other receivers are called."""
+
+    def fail(_: object, **__: object) -> None:
+        raise ValueError("no metrics today")
+
+    record(Note, *"abcdefg")
+
+    with burst_sent.connected_to(fail):
+        assert bus.flushmany([Note]) == 7
+
+    failures = [r for r in log.records if r.exc_info]
+    assert [r.getMessage() for r in failures] == [
+        "A receiver of 'burst-sent' has failed."
+    ]
+    assert [name for name, _ in events].count("burst-sent") == 3
+    assert pending(Note) == []
+
+
+def test_a_receiver_that_leaves_a_transaction_does_no_harm(
+    bus: SignalBus, broker: Broker, record: Record
+) -> None:
+    """O1: the next burst begins with a session that is in none."""
+
+    def read(_: object, **__: object) -> None:
+        db.session.scalars(select(Account)).all()
+
+    record(Note, *"abcdefg")
+    broker.meanwhile = lambda text: db.session.add(Account(id=ord(text)))
+
+    with burst_sent.connected_to(read):
+        assert bus.flushmany([Note]) == 7
+
+    assert not db.session().in_transaction()
+    assert len(db.session.scalars(select(Account)).all()) == 7
+
+
+def test_there_is_one_logger() -> None:
+    """F18: a name that is public; none is named after a private module."""
+    named: dict[str, list[str]] = {}
+    for path in SOURCE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+                "getLogger"
+            ):
+                named.setdefault(ast.unparse(node.args[0]), []).append(path.stem)
+
+    named.pop("__name__", None)  # of '_reflection'
+    assert named == {"__package__": ["_logs"]}
+
+
+def test_records_carry_their_facts(
+    bus: SignalBus,
+    broker: Broker,
+    record: Record,
+    log: pytest.LogCaptureFixture,
+) -> None:
+    """F18: what a machine wants to know is not in the text alone."""
+    signals = record(Note, "a", "b", "c")
+    key = (signals[1].id,)
+    broker.refuse("b")
+
+    with pytest.raises(BrokerRefused):
+        bus.flushmany([Note])
+
+    facts = [
+        {k: v for k, v in vars(r).items() if k.startswith("signalbus_")}
+        for r in log.records
+    ]
+    assert {r.name for r in log.records} == {LOGGER}
+    assert all(each["signalbus_model"] == "Note" for each in facts)
+    sent = [each for each in facts if "signalbus_seconds" in each]
+    assert [each["signalbus_count"] for each in sent] == [1, 1]
+    (failed,) = [each for each in facts if "signalbus_key" in each]
+    assert failed["signalbus_key"] == key
+    assert failed["signalbus_error"] == "BrokerRefused"
+
+
+def test_a_failing_pass_writes_lines_in_proportion_to_the_causes(
+    bus: SignalBus,
+    broker: Broker,
+    record: Record,
+    log: pytest.LogCaptureFixture,
+) -> None:
+    """F18: not to the signals; each cause has one traceback."""
+
+    def sender(text: str) -> None:
+        if text.startswith("odd"):
+            raise ValueError(text)
+
+    for model in (Note, Parcel, Pair):
+        record(
+            model, *[f"{kind}{i}" for i in range(20) for kind in ("odd", "bad", "ok")]
+        )
+    log.set_level(logging.INFO, LOGGER)
+    broker.meanwhile = sender
+    broker.refused = lambda text: text.startswith("bad")
+
+    with pytest.raises(ValueError, match="odd0"):
+        bus.flushmany()
+
+    noted = [r for r in log.records if r.levelno >= logging.WARNING]
+    assert len(noted) <= 3 * 2 + 2
+    assert [vars(r)["signalbus_error"] for r in noted if r.exc_info] == [
+        "BrokerRefused"
+    ]
+    assert sorted(broker.sent) == sorted([f"ok{i}" for i in range(20)] * 3)
+
+
+def test_a_flush_that_raises_tells_how_many_were_sent(
+    bus: SignalBus, broker: Broker, record: Record
+) -> None:
+    """F22: in a note, which a traceback shows."""
+    record(Note, *"abcde")
+    broker.refuse("b")
+
+    with pytest.raises(BrokerRefused) as caught:
+        bus.flushmany()
+
+    assert caught.value.__notes__ == [
+        "Signals that this flush has sent all the same: 4."
+    ]
+
+
+def test_a_flush_that_is_interrupted_tells_how_many_were_sent(
+    bus: SignalBus, broker: Broker, record: Record
+) -> None:
+    """F22, F17."""
+
+    def interrupt(text: str) -> None:
+        if text == "d":
+            raise KeyboardInterrupt
+
+    record(Note, *"abcde")
+    broker.meanwhile = interrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        bus.flushmany()
+
+    assert caught.value.__notes__ == [
+        "Signals that this flush has sent all the same: 3."
+    ]
+
+
+def test_the_command_logs_how_many_were_sent_when_others_have_failed(
+    app: Flask, broker: Broker, record: Record, log: pytest.LogCaptureFixture
+) -> None:
+    """F22, F18: and of the error what is known of it."""
+    signals = record(Note, *"abcde")
+    key = (signals[1].id,)
+    db.session.rollback()
+    broker.refuse("b")
+
+    done = app.test_cli_runner().invoke(args=["signalbus", "flushmany"])
+
+    caught = log.records[-1]
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "4 signals have been successfully processed." in log.messages
+    assert caught.getMessage() == "Caught error while sending pending signals."
+    assert vars(caught)["signalbus_model"] == "Note"
+    assert vars(caught)["signalbus_key"] == key
+
+
+@pytest.mark.parametrize("models", [["Note"], "Note", [Note, "Note"]])
+def test_a_name_in_the_place_of_a_model_is_said_to_be_a_string(
+    models: Any, bus: SignalBus, broker: Broker, record: Record
+) -> None:
+    """F2: and how the model of that name is found; nothing is sent."""
+    record(Note, "a")
+
+    with pytest.raises(RuntimeError, match=r"'Note' is a string.*get_models_to_flush"):
+        bus.flushmany(models)
+
+    assert broker.calls == []
