@@ -55,6 +55,8 @@ class Traits:
         rights on it, and no row; what begins with one of these counts too.
     :param demoted: Those of them that say that the server no longer takes writes:
         another connection may lead to one that does.
+    :param notify: The statement that rings with ``:ring`` when its transaction commits.
+    :param listen: The statement that has a connection hear these rings.
     :param data_version: The query for a number that differs as soon as another
         connection has written to the schema ``{}``, where deleted keys are used again.
     :param conflicts: The codes of errors that another attempt can cure.
@@ -77,6 +79,8 @@ class Traits:
     lock_timeout: str | None = None
     late_constraints: str | None = None
     check_constraints: str | None = None
+    notify: str | None = None
+    listen: str | None = None
     data_version: str | None = None
     server_faults: tuple[str | int, ...] = ()
     demoted: frozenset[str | int] = frozenset()
@@ -151,6 +155,8 @@ _POSTGRESQL = Traits(
         DO $signalbus$ BEGIN SET CONSTRAINTS {} IMMEDIATE;
         EXCEPTION WHEN undefined_object THEN NULL; END $signalbus$
     """,
+    notify="SELECT pg_notify('signalbus', :ring)",
+    listen="LISTEN signalbus",
     server_faults=(
         "08",  # connection exceptions
         "25006",  # read-only transaction

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import scoped_session
 
+from ._ringing import Ringer
 from ._sessions import watch
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class SQLAlchemyMixin(_Base):
     @session.setter
     def session(self, session: scoped_session[Any]) -> None:
         watch(session)
+        Ringer().attach(session)
         self.__dict__["session"] = session
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

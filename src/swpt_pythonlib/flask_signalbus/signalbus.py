@@ -12,6 +12,7 @@ from ._flushing import Plan, Tally, flush, plan_of
 from ._mixins import SQLAlchemyMixin
 from ._models import Model, choose, signal_models_of
 from ._retry import RetryPolicy
+from ._ringing import Ringer
 from ._senders import ends_the_call
 from ._sessions import current, has_uncommitted_work, owner_of, watch
 from ._transactions import configured_policy
@@ -88,6 +89,7 @@ class SignalBus:
 
         if not isinstance(self._db, SQLAlchemyMixin):
             watch(self._db.session)
+            Ringer().attach(self._db.session)
         app.extensions["signalbus"] = self
         app.cli.add_command(command_group)
 

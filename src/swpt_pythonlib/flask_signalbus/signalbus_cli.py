@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from threading import Event
 from typing import Any, Protocol
 
 import click
@@ -14,6 +15,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy import inspect
 
+from ._bells import bell_for
 from ._flushable import signal_table_of
 from ._inspection import judge_table
 from ._models import Model, choose
@@ -67,10 +69,12 @@ def flushmany(signal_names: tuple[str, ...], repeat: float | None) -> None:
     if repeat is None:
         sys.exit(0 if _flush(models) else 1)
 
+    # Before the first pass, or what is recorded during the pass would not be heard.
+    bell, stop = bell_for(current_app.extensions["sqlalchemy"], models), Event()
     while True:
         started = time.monotonic()
         _flush(models)
-        time.sleep(max(0.0, started + repeat - time.monotonic()))
+        bell.wait(max(0.0, started + repeat - time.monotonic()), stop)
 
 
 @signalbus.command()
