@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from support.broker import Broker
 from support.models import Letter, Note, Pair, Parcel, Ticket, db
 from support.signatures import AppFactory, DBFactory, Pending, Record
 from swpt_pythonlib.flask_signalbus import SignalBus, get_models_to_flush
+from swpt_pythonlib.flask_signalbus._bells import Bell
 
 LOGGER = "swpt_pythonlib.flask_signalbus"
 
@@ -122,7 +124,7 @@ def test_repeat_flushes_again_and_again(
     """C1: in the given rhythm, and goes on after an error."""
     pauses: list[float] = []
 
-    def sleep(seconds: float) -> None:
+    def wait(_: Bell, seconds: float, stop: Event) -> None:
         pauses.append(seconds)
         if len(pauses) == 6:
             raise EnoughError
@@ -132,7 +134,7 @@ def test_repeat_flushes_again_and_again(
         if len(pauses) == 5:
             broker.recover()
 
-    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(Bell, "wait", wait)
     record(Note, "a")
 
     result = run("flushmany", "--repeat", "2.5")
@@ -150,13 +152,13 @@ def stop_after(
     """Have the pause after the last of some passes end the command."""
     pauses: list[float] = []
 
-    def sleep(seconds: float) -> None:
+    def wait(_: Bell, seconds: float, stop: Event) -> None:
         pauses.append(seconds)
         meanwhile()
         if len(pauses) == passes:
             raise EnoughError
 
-    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(Bell, "wait", wait)
 
 
 def test_each_pass_ends_an_application_context_of_its_own(

@@ -21,7 +21,7 @@ from ._sources import bind_for_writes
 #: pause after it is twice as long.
 _SHORTEST_PATIENCE = 0.1
 _LONGEST_PATIENCE = 3600.0
-#: How soon 'stop' is noticed, and what was recorded in the same process.
+#: How soon it is noticed, without an ear, what was recorded in the same process.
 _SLICE = 0.05
 
 # Pools that have a connection only, which must not be taken from them.
@@ -114,8 +114,8 @@ class Bell:
             if left <= 0 or stop.is_set():
                 return False
 
-            pauses = [_SLICE, left, *(ear.pause for ear in self._ears)]
-            self._nap(min(pauses), stop)
+            pauses = [ear.pause for ear in self._ears] or [_SLICE]
+            self._nap(min(left, *pauses), stop)
 
         self._is_rung = False
         return True

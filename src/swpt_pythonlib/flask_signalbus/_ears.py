@@ -27,9 +27,10 @@ from ._statements import statements_on
 
 logger = logging.getLogger(__name__)
 
-#: How soon an ear that has a socket is asked again all the same, in seconds.
+#: How soon an ear is asked again, in seconds. One that has a socket need not be; but
+#: nothing else notices in the meantime that the worker is to stop.
 _LISTENING_PAUSE = 0.05
-_WATCHING_PAUSE = 0.02
+_WATCHING_PAUSE = 0.03
 #: How soon the tables are looked at again, when something has come, and when nothing
 #: has come for a while.
 _PROBING_PAUSES = (0.02, 0.1)

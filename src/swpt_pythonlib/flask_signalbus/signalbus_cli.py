@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from threading import Event
 from typing import Any, Protocol
 
@@ -70,11 +71,11 @@ def flushmany(signal_names: tuple[str, ...], repeat: float | None) -> None:
         sys.exit(0 if _flush(models) else 1)
 
     # Before the first pass, or what is recorded during the pass would not be heard.
-    bell, stop = bell_for(current_app.extensions["sqlalchemy"], models), Event()
-    while True:
-        started = time.monotonic()
-        _flush(models)
-        bell.wait(max(0.0, started + repeat - time.monotonic()), stop)
+    with closing(bell_for(current_app.extensions["sqlalchemy"], models)) as bell:
+        while True:
+            started = time.monotonic()
+            _flush(models)
+            bell.wait(max(0.0, started + repeat - time.monotonic()), Event())
 
 
 @signalbus.command()
