@@ -5,6 +5,7 @@ transaction as its data. The signal bus sends them afterwards, over whatever
 message bus the application uses, and deletes them.
 """
 
+from ._pending import PendingSignals
 from ._retry import RetryPolicy
 from .atomic import AtomicProceduresMixin
 from .exceptions import DBSerializationError, SignalsRefused
@@ -13,6 +14,7 @@ from .signalbus import SignalBus, SignalBusMixin, get_models_to_flush
 __all__ = [
     "AtomicProceduresMixin",
     "DBSerializationError",
+    "PendingSignals",
     "RetryPolicy",
     "SignalBus",
     "SignalBusMixin",

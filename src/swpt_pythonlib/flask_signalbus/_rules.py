@@ -12,7 +12,14 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ._lazy import is_lazy
-from ._models import Model, attributes_of, burst_count_of, is_signal_model, senders_of
+from ._models import (
+    Model,
+    attributes_of,
+    burst_count_of,
+    is_signal_model,
+    moment_of,
+    senders_of,
+)
 
 #: Names that SQLAlchemy's ``Row`` defines; a column so named would be shadowed.
 RESERVED_NAMES = frozenset(dir(sa.Row)) - {"count", "index"}
@@ -70,6 +77,7 @@ class Rule(Generic[Subject]):
     :param fault_of: Returns what breaks the rule, if anything does.
     :param needs: The rules without which this one has nothing to look at.
     :param page: The page of the documentation that explains it.
+    :param since: The release that brought it.
     """
 
     name: str
@@ -78,17 +86,22 @@ class Rule(Generic[Subject]):
     fault_of: Callable[[Subject], Fault | None]
     needs: tuple[Rule[Subject], ...] = ()
     page: str = "testing"
+    since: str = "1.0"
 
 
 def rule(
-    *, why: str, needs: tuple[Rule[Any], ...] = (), page: str = "testing"
+    *,
+    why: str,
+    needs: tuple[Rule[Any], ...] = (),
+    page: str = "testing",
+    since: str = "1.0",
 ) -> Callable[[Callable[[Subject], Fault | None]], Rule[Subject]]:
     """Make a rule of a function; its docstring is the rule in a sentence."""
 
     def make(fault_of: Callable[[Subject], Fault | None]) -> Rule[Subject]:
         name = f"check_{fault_of.__name__}"
         text = (fault_of.__doc__ or "").strip()
-        return Rule(name, text, why, fault_of, needs, page)
+        return Rule(name, text, why, fault_of, needs, page, since)
 
     return make
 
@@ -289,6 +302,28 @@ def primary_key_type_is_exact(candidate: Candidate) -> Fault | None:
     )
 
 
+@rule(
+    why="'flask signalbus pending --oldest' would raise an error",
+    needs=(has_own_table_and_primary_key,),
+    since="1.1",
+)
+def created_at_is_a_moment(candidate: Candidate) -> Fault | None:
+    """Check that ``signalbus_created_at`` names a column of dates with times."""
+    name = moment_of(candidate.model)
+    types = {n: c.type for c, n in attributes_of(candidate.mapper).items()}
+    if name is None or (isinstance(name, str) and _is_moment(types.get(name))):
+        return None
+
+    return Fault(
+        found=f"'signalbus_created_at' is {name!r}",
+        expected="the name of an attribute that is mapped to a 'DateTime' column",
+        refusal=(
+            f"'signalbus_created_at' of '{candidate.name}' must be the name of an"
+            f" attribute that is mapped to a 'DateTime' column, got {name!r}."
+        ),
+    )
+
+
 #: All rules, in the order of their report.
 RULES = (
     has_own_table_and_primary_key,
@@ -300,6 +335,7 @@ RULES = (
     no_foreign_key_blocks_deletion,
     deletion_takes_no_other_signals,
     primary_key_type_is_exact,
+    created_at_is_a_moment,
 )
 
 
@@ -337,9 +373,19 @@ def _on_delete(key: sa.ForeignKey) -> str:
     return (key.ondelete or "").upper()
 
 
+def _is_moment(column_type: TypeEngine[Any] | None) -> bool:
+    return isinstance(_plain(column_type), sa.DateTime)
+
+
 def _is_inexact(column: sa.ColumnElement[Any]) -> bool:
-    column_type: TypeEngine[Any] = column.type
-    while isinstance(column_type, TypeDecorator):
-        column_type = column_type.impl_instance
+    column_type = _plain(column.type)
     is_fraction = isinstance(column_type, sa.Float)
     return is_fraction or getattr(column_type, "asdecimal", True) is False
+
+
+def _plain(column_type: TypeEngine[Any] | None) -> TypeEngine[Any] | None:
+    """Return the type that a type of the application's own is made of."""
+    while isinstance(column_type, TypeDecorator):
+        column_type = column_type.impl_instance
+
+    return column_type

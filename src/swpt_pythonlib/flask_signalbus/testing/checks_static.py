@@ -21,6 +21,7 @@ def _check_of(rule: Rule[Candidate]) -> Check:
         rule=rule.text,
         why=rule.why,
         records=False,
+        since=rule.since,
     )
 
 
