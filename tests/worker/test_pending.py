@@ -317,9 +317,8 @@ def test_the_command_speaks_to_programs(make_model: Any) -> None:
     model = make_model(sa.Column(sa.DateTime))
     add(model(recorded=datetime.now(UTC).replace(tzinfo=None) - HOUR))
 
-    result = current_app.test_cli_runner().invoke(
-        args=["signalbus", "pending", "--json"]
-    )
+    run = current_app.test_cli_runner().invoke
+    result = run(args=["signalbus", "pending", "--json"])
 
     (found,) = json.loads(result.stdout)
     age = found.pop("oldest_seconds")

@@ -73,8 +73,12 @@ class Listening:
 
     def hears(self) -> bool:
         """Tell whether somebody has rung."""
-        rings = rings_on(self._connection)
-        return any(is_meant_for(self._names, ring) for ring in rings)
+        is_rung = False
+        # They may be more than are received at once.
+        while rings := rings_on(self._connection):
+            is_rung = is_rung or any(is_meant_for(self._names, ring) for ring in rings)
+
+        return is_rung
 
     def hears_echo(self, engine: Engine) -> bool:
         """Tell whether a ring from another connection arrives.
