@@ -57,6 +57,7 @@ class Traits:
         another connection may lead to one that does.
     :param notify: The statement that rings with ``:ring`` when its transaction commits.
     :param listen: The statement that has a connection hear these rings.
+    :param local_clock: The time in the time zone of the session, without the zone.
     :param data_version: The query for a number that differs as soon as another
         connection has written to the schema ``{}``, where deleted keys are used again.
     :param conflicts: The codes of errors that another attempt can cure.
@@ -81,6 +82,7 @@ class Traits:
     check_constraints: str | None = None
     notify: str | None = None
     listen: str | None = None
+    local_clock: str = "LOCALTIMESTAMP"
     data_version: str | None = None
     server_faults: tuple[str | int, ...] = ()
     demoted: frozenset[str | int] = frozenset()
@@ -188,6 +190,8 @@ _SQLITE = Traits(
     strategy=Strategy.DELETE_KEYS,
     compares_row_values=True,
     begin="BEGIN",
+    # There is no other zone than UTC here.
+    local_clock="CURRENT_TIMESTAMP",
     data_version="PRAGMA {}.data_version",
     server_faults=(
         8,  # READONLY

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, DateTime, literal_column, select
 from sqlalchemy.orm import scoped_session
 
+from ._dialects import traits_of
 from ._flushable import signal_table_of
 from ._models import Model, SignalTable, moment_of
 from ._rules import Candidate, created_at_is_a_moment
@@ -112,13 +113,13 @@ def _now(connection: Connection, moment: datetime, *, by_database: bool) -> date
     has written it, otherwise in UTC.
     """
     if by_database:
-        now: datetime = connection.execute(
-            select(func.current_timestamp())
-        ).scalar_one()
-        if moment.tzinfo is None:
-            return now.replace(tzinfo=None)
-        if now.tzinfo is not None:
-            return now
+        traits = traits_of(connection.dialect)
+        clock = "CURRENT_TIMESTAMP" if moment.tzinfo else traits.local_clock
+        query = select(literal_column(clock, DateTime()))
+        told: datetime = connection.execute(query).scalar_one()
+        # Where no column has a time zone, a type of the application's has added it.
+        if (told.tzinfo is None) == (moment.tzinfo is None):
+            return told
 
     now = datetime.now(UTC)
     return now if moment.tzinfo else now.replace(tzinfo=None)
