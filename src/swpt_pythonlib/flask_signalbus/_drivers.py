@@ -34,6 +34,13 @@ def without_prepared_statements(connection: Connection) -> Iterator[None]:
         driver.prepare_threshold = threshold
 
 
+def prepare_nothing(connection: Connection) -> None:
+    """Have psycopg 3 never prepare a statement, which a pooler might not find again."""
+    driver = _driver_connection(connection)
+    if hasattr(driver, "prepare_threshold"):
+        driver.prepare_threshold = None
+
+
 def begin_really(connection: Connection) -> None:
     """Begin a transaction where the driver would commit each statement by itself.
 

@@ -15,6 +15,7 @@ from ._dialects import has_code, traits_of
 from ._drivers import (
     close_at_once,
     hears_rings,
+    prepare_nothing,
     read_at_once,
     rings_on,
     socket_of,
@@ -229,6 +230,7 @@ class OpenEar:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         # The pool may have no more than one for the passes.
         connection.detach()
+        prepare_nothing(connection)
         return connection
 
     def _ear_on(self, connection: Connection) -> Ear:
