@@ -62,11 +62,14 @@ def count_pending(
 
 
 def _moment_of(model: Model) -> str | None:
+    name: str | None = moment_of(model)
     fault = created_at_is_a_moment.fault_of(Candidate(model))
     if fault is not None:
-        raise ValueError(fault.refusal)
+        raise ValueError(
+            f"'signalbus_created_at' of '{model.__name__}' must be {fault.expected},"
+            f" got {name!r}."
+        )
 
-    name: str | None = moment_of(model)
     return name
 
 

@@ -317,10 +317,6 @@ def created_at_is_a_moment(candidate: Candidate) -> Fault | None:
     return Fault(
         found=f"'signalbus_created_at' is {name!r}",
         expected="the name of an attribute that is mapped to a 'DateTime' column",
-        refusal=(
-            f"'signalbus_created_at' of '{candidate.name}' must be the name of an"
-            f" attribute that is mapped to a 'DateTime' column, got {name!r}."
-        ),
     )
 
 
