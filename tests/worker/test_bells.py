@@ -17,7 +17,7 @@ from support.capabilities import KILL_OTHERS
 from support.models import Account, Note, Parcel, Sends, db
 from support.own_models import OwnModel, model_of
 from support.signatures import AppFactory, DBFactory, Record
-from swpt_pythonlib.flask_signalbus import SignalBus, _bells, _ringing
+from swpt_pythonlib.flask_signalbus import SignalBus, _bells, _ears, _ringing
 from swpt_pythonlib.flask_signalbus._bells import Bell, bell_for
 
 #: Nothing that is waited for takes so long, unless it is missed.
@@ -589,6 +589,24 @@ def test_a_bell_may_be_made_while_the_server_is_down(
 
     assert rings(bell)
     assert lines(caplog) == [(logging.WARNING, INTERRUPTED)]
+
+
+def test_a_connection_is_not_trusted_for_ever(
+    bell: Bell, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """W6: one that has died without a word looks like a quiet one."""
+    opened: list[object] = []
+    caplog.set_level(logging.INFO)
+    db.engine.dispose()
+    sa.event.listen(db.engine, "connect", lambda *args: opened.append(args[0]))
+    after_an_hour = time.monotonic() + 3600
+    with monkeypatch.context() as patch:
+        patch.setattr(_ears, "monotonic", lambda: after_an_hour)
+
+        assert rings(bell)
+
+    assert opened
+    assert lines(caplog) == []
 
 
 @pytest.mark.requires("notifications")

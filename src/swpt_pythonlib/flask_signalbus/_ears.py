@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from selectors import EVENT_READ, DefaultSelector
+from time import monotonic
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, ScalarSelect, Select, select, text
@@ -37,6 +37,9 @@ _WATCHING_PAUSE = 0.03
 _PROBING_PAUSES = (0.02, 0.1)
 #: How soon to connect again, after a failure, and after many in a row.
 _CONNECTING_PAUSES = (0.5, 30.0)
+#: A connection that has died without a word, or that is still open to a server that is
+#: no longer the one, is as silent as any other. It is replaced after so many seconds.
+_LONGEST_TRUST = 300.0
 #: How long a ring of ours may take.
 _LONGEST_ECHO = 1.0
 
@@ -91,9 +94,9 @@ class Listening:
         with engine.begin() as connection:
             connection.execute(text(str(notify)), {"ring": ring})
 
-        deadline = time.monotonic() + _LONGEST_ECHO
+        deadline = monotonic() + _LONGEST_ECHO
         while ring not in rings_on(self._connection):
-            if (left := deadline - time.monotonic()) <= 0:
+            if (left := deadline - monotonic()) <= 0:
                 return False
             wait_for([self.socket], left)
 
@@ -178,7 +181,7 @@ class OpenEar:
         self._connection: Connection | None = None
         self._ear: Ear | None = None
         self._failures = 0
-        self._opens_at = 0.0
+        self._opens_at = self._renewed_at = 0.0
         self._open()
 
     @property
@@ -193,9 +196,11 @@ class OpenEar:
 
     def hears(self) -> bool:
         """Tell whether signals may have been recorded since the last call."""
+        if self._ear is not None and monotonic() >= self._renewed_at:
+            self.close()
         if self._ear is None:
             # What has come in the meantime was missed.
-            return time.monotonic() >= self._opens_at and self._open()
+            return monotonic() >= self._opens_at and self._open()
 
         try:
             return self._ear.hears()
@@ -221,6 +226,7 @@ class OpenEar:
         if self._failures:
             logger.info("Signals that are recorded wake the worker up again.")
         self._failures = 0
+        self._renewed_at = monotonic() + _LONGEST_TRUST
         return True
 
     def _connect(self) -> Connection:
@@ -257,7 +263,7 @@ class OpenEar:
             )
         shortest, longest = _CONNECTING_PAUSES
         pause = min(longest, shortest * 2.0**self._failures) if self._failures else 0.0
-        self._opens_at = time.monotonic() + pause
+        self._opens_at = monotonic() + pause
         self._failures += 1
         self.close()
 
