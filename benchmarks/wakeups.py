@@ -18,7 +18,11 @@ from typing import Any
 
 from benchmarks.databases import BACKENDS, Outbox, outbox
 from benchmarks.results import driver_name
+from benchmarks.tables import list_table
 from benchmarks.workers import ROOT, program
+
+BUILD = ROOT / "build" / "bench"
+PUBLISHED = ROOT / "docs" / "_generated" / "benchmarks"
 
 REPEAT = 30
 #: Milliseconds from commit to send, in the median.
@@ -170,6 +174,20 @@ def _rate_of(team: Sequence[Peer]) -> float:
     return count * len(team) / (ended - started)
 
 
+def table(findings: Sequence[Findings]) -> str:
+    header = [
+        "Database",
+        "Median, ms",
+        "95 %, ms",
+        "Idle: statements a minute",
+        "Idle: processor",
+        "One recorder, on / off",
+        f"{RECORDERS} recorders, on / off",
+    ]
+    notice = ".. Written by 'make bench'; don't edit.\n\n"
+    return notice + list_table(header, [found.row() for found in findings])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.wakeups", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="measure little, roughly")
@@ -177,22 +195,23 @@ def main() -> int:
         "--only", nargs="+", default=[backend.name for backend in BACKENDS]
     )
     options = parser.parse_args()
-    rounds, seconds = (20, 30) if options.quick else (100, 120)
+    rounds, seconds = (20, 30) if options.quick else (50, 60)
+    folder = BUILD if options.quick else PUBLISHED
 
-    names = ["median, ms", "95 %, ms", "statements a minute", "processor"]
-    rates = [f"{n} recording, on / off" for n in (1, RECORDERS)]
-    print("\t".join(["database", *names, *rates]))
-    is_good = True
+    findings = []
     for backend in BACKENDS:
-        if backend.name not in options.only:
-            continue
-        with outbox(backend, None) as signals:
-            for driver in backend.drivers:
-                found = measure(signals, driver, rounds=rounds, seconds=seconds)
-                print("\t".join(found.row()), flush=True)
-                is_good = is_good and found.is_good
+        if backend.name in options.only:
+            with outbox(backend, None) as signals:
+                for driver in backend.drivers:
+                    print(f"wake-ups: {driver}", file=sys.stderr, flush=True)
+                    findings.append(
+                        measure(signals, driver, rounds=rounds, seconds=seconds)
+                    )
 
-    return 0 if is_good else 1
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "wakeups.rst").write_text(table(findings))
+    print(table(findings))
+    return 0 if all(found.is_good for found in findings) else 1
 
 
 if __name__ == "__main__":

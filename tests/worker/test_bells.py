@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Event, Thread, Timer
@@ -115,9 +116,13 @@ RESTORED = "Signals that are recorded wake the worker up again."
 # What rings.
 
 
-def add_and_commit() -> None:
-    db.session.add(Note(text="a"))
+def add_note(text: str) -> None:
+    db.session.add(Note(text=text))
     db.session.commit()
+
+
+def add_and_commit() -> None:
+    add_note("a")
 
 
 def record_in_a_block() -> None:
@@ -651,11 +656,10 @@ def test_a_model_that_cannot_be_flushed_is_left_to_the_pass(
 # The worker.
 
 
-def test_a_worker_sends_at_once_what_is_pending_and_what_comes(
-    app: Flask, broker: Broker, record: Record
-) -> None:
-    """W6: --repeat is the longest wait."""
-    arrived = {text: Event() for text in ("pending", "first", "second")}
+@contextmanager
+def worker(app: Flask, broker: Broker) -> Iterator[Callable[[str], bool]]:
+    """Run the command; yield what waits until a text arrives, and tells whether."""
+    arrived: defaultdict[str, Event] = defaultdict(Event)
 
     def note_arrival(text: str) -> None:
         if text == "stop":
@@ -663,17 +667,44 @@ def test_a_worker_sends_at_once_what_is_pending_and_what_comes(
         arrived[text].set()
 
     broker.meanwhile = note_arrival
-    record(Note, "pending")
+    arguments = ["signalbus", "flushmany", "--repeat", "999"]
     run = app.test_cli_runner().invoke
-    worker = Thread(
-        target=run, kwargs={"args": ["signalbus", "flushmany", "-r", "999"]}
-    )
-    worker.start()
+    thread = Thread(target=run, kwargs={"args": arguments})
+    thread.start()
+    try:
+        yield lambda text: arrived[text].wait(LONG)
+    finally:
+        add_note("stop")
+        thread.join(LONG)
+    assert not thread.is_alive()
 
-    assert arrived["pending"].wait(LONG)
-    for text in ("first", "second"):
-        record(Note, text)
-        assert arrived[text].wait(LONG)
-    record(Note, "stop")
-    worker.join(LONG)
-    assert not worker.is_alive()
+
+def test_a_worker_sends_at_once_what_is_pending_and_what_comes(
+    app: Flask, broker: Broker, elsewhere: Record
+) -> None:
+    """W6: --repeat is the longest wait."""
+    elsewhere(Note, "pending")
+
+    with worker(app, broker) as arrives:
+        assert arrives("pending")
+        for text in ("first", "second"):
+            elsewhere(Note, text)
+            assert arrives(text)
+
+
+@pytest.mark.parametrize("delay", [0.0, SHORT])
+def test_what_does_not_ring_because_it_is_throttled_is_sent_soon(
+    app: Flask,
+    broker: Broker,
+    elsewhere: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    delay: float,
+) -> None:
+    """W6: however long its COMMIT may take after that was decided."""
+    with worker(app, broker) as arrives:
+        monkeypatch.setattr(_ringing, "THROTTLE", 1000.0)
+        elsewhere(Note, "rings")
+        assert arrives("rings")
+        time.sleep(delay)
+        elsewhere(Note, "silent")
+        assert arrives("silent")
