@@ -517,8 +517,9 @@ def test_a_thousand_rings_are_a_few(bell: Bell) -> None:
             connection.execute(sa.text("SELECT pg_notify('signalbus', 'note')"))
             connection.commit()
 
-    assert rings(bell)
-    assert is_quiet(bell)
+    lots = next(number for number in count() if is_quiet(bell))
+
+    assert 1 <= lots < 500
 
 
 # Faults.
