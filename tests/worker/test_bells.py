@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from blinker import Signal
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from support.broker import Broker
@@ -294,6 +295,35 @@ def test_each_database_of_the_models_rings(
         assert rings(bell)
         own_db.session.execute(sa.delete(model))
         own_db.session.commit()
+
+
+@pytest.mark.requires("notifications")
+def test_a_bus_that_was_attached_by_hand_rings(
+    database_url: str, patience: float, cleanup: ExitStack
+) -> None:
+    """W6: without the mixin."""
+    plain_db = SQLAlchemy()
+    app = Flask("by hand")
+    app.config["SQLALCHEMY_DATABASE_URI"] = database_url
+    plain_db.init_app(app)
+    SignalBus(plain_db).init_app(app)
+
+    @model_of(plain_db)
+    class Letter(Sends, OwnModel):
+        id = sa.Column(sa.Integer, primary_key=True)
+
+    cleanup.enter_context(app.app_context())
+    plain_db.create_all()
+    cleanup.callback(plain_db.engine.dispose)
+    cleanup.callback(plain_db.drop_all)
+    bell = bell_for(plain_db, [Letter])
+    cleanup.callback(bell.close)
+    with another_process():
+        plain_db.session.add(Letter())
+        plain_db.session.commit()
+
+    assert rings(bell)
+    plain_db.session.remove()
 
 
 # How a wait ends otherwise.
