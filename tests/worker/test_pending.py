@@ -200,6 +200,16 @@ def test_what_the_database_of_the_model_has_recorded_just_now_is_new(
     assert timedelta(0) <= found.oldest_age < ABOUT
 
 
+def test_what_will_be_recorded_in_an_hour_has_no_negative_age(make_model: Any) -> None:
+    """O2: when a clock was set back."""
+    model = make_model(sa.Column(sa.DateTime))
+    add(model(recorded=datetime.now(UTC).replace(tzinfo=None) + HOUR))
+
+    (found,) = bus_of_the_app().pending([model])
+
+    assert found.oldest_age == timedelta(0)
+
+
 def test_nothing_that_is_pending_has_no_age(make_model: Any) -> None:
     """O2: neither has a moment that is NULL."""
     model = make_model(sa.Column(sa.DateTime))
