@@ -46,9 +46,10 @@ generated: $(READY)  ## Write docs/_generated anew, from the code and the last m
 	$(BIN)/python -m pip install --quiet --group bench
 	PYTHONPATH=tests:tools $(BIN)/python -m benchmarks --redraw > /dev/null
 
-bench: $(READY) provision  ## Measure how fast signals are flushed (15 minutes; BENCH=--quick: 3).
+bench: $(READY) provision  ## Measure how fast signals are sent (30 minutes; BENCH=--quick: 12).
 	$(BIN)/python -m pip install --quiet --group bench
 	PYTHONPATH=tools $(BIN)/python -m benchmarks $(BENCH)
+	PYTHONPATH=tools $(BIN)/python -m benchmarks.wakeups $(filter --quick,$(BENCH))
 
 clean:  ## Remove what was built; fetched servers stay.
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist

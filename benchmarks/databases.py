@@ -128,6 +128,11 @@ class Outbox:
             connection.execute(sa.text(self.backend.empty))
             connection.execute(sa.text(insertion), {"count": count})
 
+    def clear(self) -> None:
+        """Remove all signals from the table."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.text(self.backend.empty))
+
     def close(self) -> None:
         self._engine.dispose()
 

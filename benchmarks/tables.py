@@ -40,12 +40,12 @@ def document(results: Results, verdicts: Iterable[Verdict]) -> str:
 
 
 def burst_table(results: Results) -> str:
-    return _table(["Database", "Burst", *TITLES.values()], _burst_rows(results))
+    return list_table(["Database", "Burst", *TITLES.values()], _burst_rows(results))
 
 
 def comparison_table(results: Results) -> str:
     ratios = (f"to {TITLES[name]}" for name in COMPARED)
-    return _table(["Database", "Burst", *ratios], _comparison_rows(results))
+    return list_table(["Database", "Burst", *ratios], _comparison_rows(results))
 
 
 def flusher_table(results: Results) -> str:
@@ -55,7 +55,7 @@ def flusher_table(results: Results) -> str:
         "2 to 1",
         "4 to 1",
     ]
-    return _table(header, _growth_rows(results, "flushers"))
+    return list_table(header, _growth_rows(results, "flushers"))
 
 
 def backlog_table(results: Results) -> str:
@@ -63,7 +63,7 @@ def backlog_table(results: Results) -> str:
     first, *others = (f"{size:,}".replace(",", "\N{NO-BREAK SPACE}") for size in sizes)
     titles = [f"{other} to {first}" for other in others]
     header = ["Database", first, *others, *titles]
-    return _table(header, _growth_rows(results, "backlogs"))
+    return list_table(header, _growth_rows(results, "backlogs"))
 
 
 def target_table(verdicts: Iterable[Verdict]) -> str:
@@ -77,11 +77,11 @@ def target_table(verdicts: Iterable[Verdict]) -> str:
         ]
         for verdict in verdicts
     )
-    return _table(["Database", "Ratio", "Measured", "At least", "Target"], rows)
+    return list_table(["Database", "Ratio", "Measured", "At least", "Target"], rows)
 
 
 def machine_table(results: Results) -> str:
-    return _table(["", ""], ({**results.machine, **results.versions}).items())
+    return list_table(["", ""], ({**results.machine, **results.versions}).items())
 
 
 def _burst_rows(results: Results) -> Iterator[Cells]:
@@ -140,7 +140,7 @@ def _titled(title: str, table: str) -> str:
     return f"{title}\n{'~' * len(title)}\n\n{table}"
 
 
-def _table(header: Cells, rows: Iterable[Cells]) -> str:
+def list_table(header: Cells, rows: Iterable[Cells]) -> str:
     lines = [header, *rows]
     text = [
         ".. list-table::",

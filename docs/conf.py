@@ -19,7 +19,7 @@ nitpicky = True
 # The documentation is built without a network, so nothing tells Sphinx what
 # other projects document. Their names are shown, but not linked.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(builtins|collections|contextlib|typing|types)\..*"),
+    (r"py:.*", r"(builtins|collections|contextlib|datetime|typing|types)\..*"),
     (r"py:.*", r"(blinker|click|flask|flask_sqlalchemy|pytest|sqlalchemy)\..*"),
     # Type variables, and what modules import from those projects.
     (r"py:class", r"~?([a-z_.]+\.)?[PT]|SQLAlchemy"),

@@ -130,6 +130,12 @@ STATIC = (
             broken_models.Wrapped(),
         )
     ),
+    *(
+        with_attributes(
+            f"moment {name!r}", "created_at_is_a_moment", signalbus_created_at=name
+        )
+        for name in ("nothing", "id", 5)
+    ),
 )
 
 TABLES = (

@@ -32,6 +32,7 @@ MEANINGS = {
     "roles": "users can be granted some rights on a table, and not others",
     "explain_analyze": "it can execute a write to explain it",
     "deferred_keys": "a foreign key can be checked at the COMMIT only",
+    "notifications": "a transaction can tell others that it has been committed",
     "storage_engines": "a table can be of a kind that has no transactions",
 }
 
@@ -98,6 +99,7 @@ ROWS = (
                 "suppressed_deletes",
                 "deferred_keys",
                 "explain_analyze",
+                "notifications",
             }
         ),
     ),
@@ -278,6 +280,21 @@ KILL = {
     "postgresql": "SELECT pg_terminate_backend({}, 5000)",
     "mysql": "KILL {}",
     "mariadb": "KILL {}",
+}
+
+_KILL_OTHERS_ON_MYSQL = (
+    "SELECT concat('KILL ', id) FROM information_schema.processlist"
+    " WHERE db = database() AND id <> connection_id()"
+)
+#: What yields the statements that end all other connections to a database.
+KILL_OTHERS = {
+    "postgresql": (
+        "SELECT 'SELECT pg_terminate_backend(' || pid || ', 5000)'"
+        " FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ),
+    "mysql": _KILL_OTHERS_ON_MYSQL,
+    "mariadb": _KILL_OTHERS_ON_MYSQL,
 }
 
 

@@ -7,6 +7,7 @@ message bus the application uses, and deletes them.
 
 from ._hooks import burst_sent, pass_ended, sending_failed
 from ._models import SignalRow
+from ._pending import PendingSignals
 from ._retry import RetryPolicy
 from .atomic import AtomicProceduresMixin, ModelUtilities
 from .exceptions import DBSerializationError, SignalsRefused
@@ -16,6 +17,7 @@ __all__ = [
     "AtomicProceduresMixin",
     "DBSerializationError",
     "ModelUtilities",
+    "PendingSignals",
     "RetryPolicy",
     "SignalBus",
     "SignalBusMixin",

@@ -62,6 +62,9 @@ class Traits:
         rights on it, and no row; what begins with one of these counts too.
     :param demoted: Those of them that say that the server no longer takes writes:
         another connection may lead to one that does.
+    :param notify: The statement that rings with ``:ring`` when its transaction commits.
+    :param listen: The statement that has a connection hear these rings.
+    :param local_clock: The time in the time zone of the session, without the zone.
     :param data_version: The query for a number that differs as soon as another
         connection has written to the schema ``{}``, where deleted keys are used again.
     :param conflicts: The codes of errors that another attempt can cure.
@@ -87,6 +90,9 @@ class Traits:
     lies_alone: str | None = None
     late_constraints: str | None = None
     check_constraints: str | None = None
+    notify: str | None = None
+    listen: str | None = None
+    local_clock: str = "LOCALTIMESTAMP"
     data_version: str | None = None
     server_faults: tuple[str | int, ...] = ()
     demoted: frozenset[str | int] = frozenset()
@@ -175,6 +181,8 @@ _POSTGRESQL = Traits(
         DO $signalbus$ BEGIN SET CONSTRAINTS {} IMMEDIATE;
         EXCEPTION WHEN undefined_object THEN NULL; END $signalbus$
     """,
+    notify="SELECT pg_notify('signalbus', :ring)",
+    listen="LISTEN signalbus",
     server_faults=(
         "08",  # connection exceptions
         "25006",  # read-only transaction
@@ -207,6 +215,8 @@ _SQLITE = Traits(
     strategy=Strategy.DELETE_KEYS,
     compares_row_values=True,
     begin="BEGIN",
+    # There is no other zone than UTC here.
+    local_clock="CURRENT_TIMESTAMP",
     data_version="PRAGMA {}.data_version",
     server_faults=(
         8,  # READONLY

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, literal, select
@@ -32,6 +32,13 @@ def without_prepared_statements(connection: Connection) -> Iterator[None]:
         yield
     finally:
         driver.prepare_threshold = threshold
+
+
+def prepare_nothing(connection: Connection) -> None:
+    """Have psycopg 3 never prepare a statement, which a pooler might not find again."""
+    driver = _driver_connection(connection)
+    if hasattr(driver, "prepare_threshold"):
+        driver.prepare_threshold = None
 
 
 def begin_really(connection: Connection) -> None:
@@ -87,5 +94,56 @@ def has_survived(connection: Connection) -> bool:
     return bool(driver.in_transaction or driver.isolation_level is not None)
 
 
+def hears_rings(connection: Connection) -> bool:
+    """Tell whether the driver can be asked for what others NOTIFY."""
+    driver = _driver_connection(connection)
+    return hasattr(driver, "pgconn") or hasattr(driver, "poll")
+
+
+def rings_on(connection: Connection) -> list[str]:
+    """Return what others have rung with since the last call; do not wait for it.
+
+    :raises Exception: An error of the driver, if the connection is lost.
+    """
+    driver = _driver_connection(connection)
+    if not hasattr(driver, "pgconn"):  # psycopg2
+        driver.poll()
+        rings = [notification.payload for notification in driver.notifies]
+        driver.notifies.clear()
+        return rings
+
+    # Its generator of notifications cannot be told not to wait before psycopg 3.2.
+    driver.pgconn.consume_input()
+    return [ring.extra.decode() for ring in iter(driver.pgconn.notifies, None)]
+
+
+def socket_of(connection: Connection) -> int:
+    """Return the socket of psycopg2 or psycopg, which is readable when rings come."""
+    number: int = _driver_connection(connection).fileno()
+    return number
+
+
+def read_at_once(connection: Connection, queries: Iterable[str]) -> list[Any]:
+    """Return the first value of each query on SQLite, outside of any transaction."""
+    driver = _driver_connection(connection)
+    return [driver.execute(query).fetchone()[0] for query in queries]
+
+
+def wait_for_no_lock(connection: Connection) -> None:
+    """Have SQLite say at once that the database is locked."""
+    _driver_connection(connection).execute("PRAGMA busy_timeout = 0")
+
+
+def close_at_once(connection: Connection) -> None:
+    """Close a connection that does not go back to the pool, and may be broken."""
+    with suppress(Exception):
+        _driver_connection(connection).close()
+    # SQLAlchemy would try to roll back first, and log that it cannot.
+    connection.invalidate()
+    connection.close()
+
+
 def _driver_connection(connection: Connection) -> Any:
-    return connection.connection.driver_connection
+    # Not 'driver_connection', which a connection no longer knows that has been detached
+    # from its pool. They differ for asynchronous drivers only.
+    return connection.connection.dbapi_connection

@@ -8,6 +8,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session
 from sqlalchemy.orm import scoped_session
 
+from ._ringing import Ringer
 from ._sessions import watch
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class SQLAlchemyMixin(_Base):
     @session.setter
     def session(self, session: scoped_session[Session]) -> None:
         watch(session)
+        Ringer().attach(session)
         self.__dict__["session"] = session
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

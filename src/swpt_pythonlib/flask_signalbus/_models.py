@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     func,
     inspect,
+    literal,
     select,
 )
 from sqlalchemy.orm import Mapper
@@ -118,6 +119,11 @@ def burst_count_of(model: Model) -> Any:
     return getattr(model, "signalbus_burst_count", 1)
 
 
+def moment_of(model: Model) -> Any:
+    """Return the name by which a model says when its signals were recorded, if any."""
+    return getattr(model, "signalbus_created_at", None)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SignalTable:
     """The table of a signal model, as a flush sees it.
@@ -166,9 +172,21 @@ class SignalTable:
         """The name of the model."""
         return self.model.__name__
 
-    def select_count(self) -> Select[Any]:
-        """Return the query for the number of pending signals."""
-        return select(func.count()).select_from(self.table).where(*self.identity_filter)
+    def select_count(self, max_count: int | None = None) -> Select[Any]:
+        """Return the query for the number of pending signals.
+
+        :param max_count: Where to stop counting.
+        """
+        signals = self._select(literal(1).label("one")).limit(max_count).subquery()
+        return select(func.count()).select_from(signals)
+
+    def select_oldest(self, name: str) -> Select[Any]:
+        """Return the query for the least value of a column of the pending signals."""
+        column = next(column for column in self.columns if column.name == name)
+        return self._select(func.min(column.element))
+
+    def _select(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        return select(*columns).select_from(self.table).where(*self.identity_filter)
 
     def key_of(self, row: Row[Any]) -> tuple[Any, ...]:
         """Return the primary key of a row."""

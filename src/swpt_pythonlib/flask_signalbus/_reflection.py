@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,9 +24,8 @@ from sqlalchemy.schema import CreateIndex
 from ._catalogues import PRIMARY, indexes_of, plain_dialect, quoted
 from ._catalogues import Index as CatalogueIndex
 from ._dialects import traits_of
+from ._logs import facts, logger
 from ._models import SignalTable
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ def _warn(signals: SignalTable, connection: Connection) -> None:
         signals.name,
         ", ".join(column.name for column in signals.key),
         _missing_index(signals, connection.dialect, schema),
-        extra={"signalbus_model": signals.name},
+        extra=facts(model=signals.name),
     )
 
 

@@ -12,7 +12,14 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ._lazy import is_lazy
-from ._models import Model, attributes_of, burst_count_of, is_signal_model, senders_of
+from ._models import (
+    Model,
+    attributes_of,
+    burst_count_of,
+    is_signal_model,
+    moment_of,
+    senders_of,
+)
 from ._sender_code import attributes_read
 
 #: Names that SQLAlchemy's ``Row`` defines; a column so named would be shadowed.
@@ -317,6 +324,24 @@ def primary_key_type_is_exact(candidate: Candidate) -> Fault | None:
     )
 
 
+@rule(
+    why="'flask signalbus pending --oldest' would raise an error",
+    needs=(has_own_table_and_primary_key,),
+    since="1.1",
+)
+def created_at_is_a_moment(candidate: Candidate) -> Fault | None:
+    """Check that ``signalbus_created_at`` names a column of dates with times."""
+    name = moment_of(candidate.model)
+    types = {n: c.type for c, n in attributes_of(candidate.mapper).items()}
+    if name is None or (isinstance(name, str) and _is_moment(types.get(name))):
+        return None
+
+    return Fault(
+        found=f"'signalbus_created_at' is {name!r}",
+        expected="the name of an attribute that is mapped to a 'DateTime' column",
+    )
+
+
 #: All rules, in the order of their report.
 RULES = (
     has_own_table_and_primary_key,
@@ -329,6 +354,7 @@ RULES = (
     no_foreign_key_blocks_deletion,
     deletion_takes_no_other_signals,
     primary_key_type_is_exact,
+    created_at_is_a_moment,
 )
 
 
@@ -366,9 +392,19 @@ def _on_delete(key: sa.ForeignKey) -> str:
     return (key.ondelete or "").upper()
 
 
+def _is_moment(column_type: TypeEngine[Any] | None) -> bool:
+    return isinstance(_plain(column_type), sa.DateTime)
+
+
 def _is_inexact(column: sa.ColumnElement[Any]) -> bool:
-    column_type: TypeEngine[Any] = column.type
-    while isinstance(column_type, TypeDecorator):
-        column_type = column_type.impl_instance
+    column_type = _plain(column.type)
     is_fraction = isinstance(column_type, sa.Float)
     return is_fraction or getattr(column_type, "asdecimal", True) is False
+
+
+def _plain(column_type: TypeEngine[Any] | None) -> TypeEngine[Any] | None:
+    """Return the type that a type of the application's own is made of."""
+    while isinstance(column_type, TypeDecorator):
+        column_type = column_type.impl_instance
+
+    return column_type

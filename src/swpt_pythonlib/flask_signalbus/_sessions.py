@@ -114,6 +114,12 @@ def owner_of(session: Session | scoped_session[Any]) -> Record | None:
     return record if record is not None and record.is_owned else None
 
 
+def writers_of(session: Session) -> set[Connection]:
+    """Return the connections that have written in the current transaction."""
+    record = _record_of(session)
+    return set() if record is None else record.writers
+
+
 def has_uncommitted_work(session: scoped_session[Any]) -> bool:
     """Tell whether a rollback of the session would lose something."""
     record = _record_of(session)

@@ -8,10 +8,12 @@ from typing import Any
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
-from ._flushing import Plan, flush, plan_of
+from ._flushing import flush, plan_of
 from ._mixins import SQLAlchemyMixin
 from ._models import Model, choose, signal_models_of
+from ._pending import PendingSignals, count_pending
 from ._retry import RetryPolicy
+from ._ringing import Ringer
 from ._sessions import current, has_uncommitted_work, owner_of, watch
 from ._tallies import Stopped, Tally
 from ._transactions import configured_policy
@@ -88,6 +90,7 @@ class SignalBus:
 
         if not isinstance(self._db, SQLAlchemyMixin):
             watch(self._db.session)
+            Ringer().attach(self._db.session)
         app.extensions["signalbus"] = self
         app.cli.add_command(command_group)
 
@@ -165,7 +168,7 @@ class SignalBus:
             )
 
         policy = configured_policy(self.retry_policy)
-        plans = self._plans_of(models)
+        plans = [plan_of(model) for model in self._chosen("flushmany", models)]
         self._end_reading()
         try:
             for plan in plans:
@@ -177,21 +180,53 @@ class SignalBus:
             raise
         tally.tell_repetitions()
 
-    def _plans_of(self, models: Iterable[Any] | None) -> list[Plan]:
+    def pending(
+        self, models: Iterable[Model] | None = None, *, max_count: int | None = None
+    ) -> list[PendingSignals]:
+        """Return how many signals are pending, and how old the oldest ones are.
+
+        They are looked for where a flush would look. A transaction of ``db.session``
+        that is open sees what it has written itself; if none is open, none is left.
+
+        The age is known where the model says which attribute holds the moment of
+        recording, by ``signalbus_created_at = "created_at"``, for instance. An index of
+        that column makes it cheap.
+
+        :param models: The signal models to look at; all of them by default.
+        :param max_count: Where to stop counting, since it takes long to count a
+            million signals.
+        :return: One element for each model, in the order of the models.
+        :raises TypeError: If ``models`` is a model, and not a list of models.
+        :raises RuntimeError: If there is a model that is not a signal model, or whose
+            signals do not lie in exactly one table.
+        :raises ValueError: If ``signalbus_created_at`` does not name an attribute that
+            is mapped to a ``DateTime`` column, or if ``max_count`` is less than 1.
+
+        .. versionadded:: 1.1
+        """
+        if max_count is not None and max_count < 1:
+            raise ValueError(f"'max_count' must be 1 or more, got {max_count}.")
+
+        return [
+            count_pending(model, self._db.session, max_count=max_count)
+            for model in self._chosen("pending", models)
+        ]
+
+    def _chosen(self, caller: str, models: Iterable[Any] | None) -> list[Model]:
         if isinstance(models, type):
             raise TypeError(
-                f"'flushmany' takes a list of models, not a model; pass"
+                f"'{caller}' takes a list of models, not a model; pass"
                 f" '[{models.__name__}]'."
             )
         if isinstance(models, str):
             models = [models]  # or else its letters would be looked at
 
         known = self.get_signal_models()
-        chosen = known if models is None else dict.fromkeys(models)
+        chosen = known if models is None else list(dict.fromkeys(models))
         for model in chosen:
             if isinstance(model, str):
                 raise RuntimeError(
-                    f"'{model}' is a string, and 'flushmany' takes a list of models;"
+                    f"'{model}' is a string, and '{caller}' takes a list of models;"
                     f" 'get_models_to_flush(signalbus, [{model!r}])' finds the models"
                     f" of that name."
                 )
@@ -203,7 +238,7 @@ class SignalBus:
                     f" method."
                 )
 
-        return [plan_of(model) for model in chosen]
+        return chosen
 
     def _end_reading(self) -> None:
         session = self._db.session

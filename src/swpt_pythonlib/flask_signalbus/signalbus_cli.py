@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
@@ -13,18 +14,18 @@ from typing import Any, Protocol
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
-from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 
-from ._flushable import signal_table_of
+from ._bells import bell_for
 from ._hooks import burst_sent
 from ._inspection import judge_table
 from ._logs import logger
 from ._models import Model, choose
+from ._pending import PendingSignals, count_pending
 from ._reports import Result, judge, summary
 from ._stopping import Stop
 from ._tallies import Tally
-from ._worker import Flusher, Pace, SilentBell, Worker
+from ._worker import Flusher, Pace, Worker
 
 
 class Bus(Protocol):
@@ -106,7 +107,9 @@ def flushmany(
     with stop.on_signals():
         if repeat is not None:
             pace = Pace(repeat=repeat, max_pause=max_pause)
-            with closing(SilentBell()) as bell:
+            db = current_app.extensions["sqlalchemy"]
+            # Before the first flush, or what is recorded meanwhile would not be heard.
+            with closing(bell_for(db, models)) as bell:
                 Worker(flusher, pace=pace, bell=bell).run()
             return
 
@@ -155,17 +158,76 @@ def check(signal_names: tuple[str, ...], looks_at_database: bool) -> None:
 
 
 @signalbus.command()
+@click.argument("signal_names", nargs=-1)
+@click.option(
+    "--oldest", "asks_for_age", is_flag=True, help="Show the age of the oldest ones."
+)
+@click.option(
+    "--max-count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop counting at N, for each type.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print all of it, for another program."
+)
 @with_appcontext
-def pending() -> None:
-    """Show how many signals of each type are pending."""
-    counted = [(_count(model), model.__name__) for model in _bus().get_signal_models()]
-    shown = sorted((n, name) for n, name in counted if n)
-    width = max((len(str(n)) for n, _ in shown), default=1)
-    for n, name in shown:
-        click.echo(f'{n:>{width}} of type "{name}"')
+def pending(
+    signal_names: tuple[str, ...],
+    asks_for_age: bool,
+    max_count: int | None,
+    as_json: bool,
+) -> None:
+    """Show how many signals of each type are pending.
 
+    Shows those of the types SIGNAL_NAMES, or all if no names are given. Exits with
+    status 1 if a name does not exist.
+    """
+    models = _models(signal_names)
+    session = current_app.extensions["sqlalchemy"].session
+    found = [
+        count_pending(
+            model, session, max_count=max_count, asks_for_age=asks_for_age or as_json
+        )
+        for model in models
+    ]
+    if as_json:
+        click.echo(json.dumps(list(map(_facts, found)), indent=2))
+    else:
+        _show(found, max_count)
+
+    sys.exit(0 if _are_known(signal_names, models) else 1)
+
+
+def _facts(pending: PendingSignals) -> dict[str, Any]:
+    age = pending.oldest_age
+    return {
+        "model": pending.model.__name__,
+        "module": pending.model.__module__,
+        "count": pending.count,
+        "oldest_seconds": None if age is None else age.total_seconds(),
+    }
+
+
+def _show(found: Iterable[PendingSignals], max_count: int | None) -> None:
+    shown = sorted(
+        (pending for pending in found if pending.count),
+        key=lambda pending: (pending.count, pending.model.__name__),
+    )
+    width = max((len(str(pending.count)) for pending in shown), default=1)
+    for pending in shown:
+        # A count that was stopped is no more than a lower bound.
+        more = "+" if pending.count == max_count else ""
+        click.echo(f"{pending.count:>{width}}{more} {_description(pending)}")
+
+    more = "+" if any(pending.count == max_count for pending in shown) else ""
     click.echo("-" * 25)
-    click.echo(f"Total pending: {sum(n for n, _ in shown)}")
+    click.echo(f"Total pending: {sum(pending.count for pending in shown)}{more}")
+
+
+def _description(pending: PendingSignals) -> str:
+    text, age = f'of type "{pending.model.__name__}"', pending.oldest_age
+    return text if age is None else f"{text}, oldest {age.total_seconds():.0f} s"
 
 
 def _models(names: tuple[str, ...]) -> list[Model]:
@@ -220,7 +282,8 @@ def _progress(models: list[Model], *, is_shown: bool) -> Iterator[None]:
 def _total(models: list[Model]) -> int:
     # If the database is to blame, the flush will tell.
     with _app().app_context(), suppress(SQLAlchemyError):
-        return sum(map(_count, models))
+        session = current_app.extensions["sqlalchemy"].session
+        return sum(count_pending(model, session).count for model in models)
 
     return 0
 
@@ -235,10 +298,3 @@ def _judge_with_table(model: Model) -> Iterator[Result]:
     # Its session is a new one, so what is rolled back there is nobody's work.
     with app.app_context():
         yield from judge_table(model, app.extensions["sqlalchemy"].session)
-
-
-def _count(model: Model) -> int:
-    session = current_app.extensions["sqlalchemy"].session
-    statement = signal_table_of(model).select_count()
-    n: int = session.scalar(statement, bind_arguments={"mapper": inspect(model)})
-    return n

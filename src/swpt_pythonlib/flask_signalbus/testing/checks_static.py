@@ -20,8 +20,8 @@ def _check_of(rule: Rule[Candidate]) -> Check:
         run=run,
         rule=rule.text,
         why=rule.why,
-        since=rule.since,
         records=False,
+        since=rule.since,
     )
 
 

@@ -1,0 +1,218 @@
+"""How soon a waiting worker sends, and at what cost: ``python -m benchmarks.wakeups``.
+
+The worker is the real command in a process of its own. ``--repeat`` is so long that it
+sends in time only what wakes it up.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from benchmarks.databases import BACKENDS, Outbox, outbox
+from benchmarks.results import driver_name
+from benchmarks.tables import list_table
+from benchmarks.workers import ROOT, program
+
+BUILD = ROOT / "build" / "bench"
+PUBLISHED = ROOT / "docs" / "_generated" / "benchmarks"
+
+REPEAT = 30
+#: Milliseconds from commit to send, in the median.
+LATENCIES = {"PostgreSQL": 5.0, "SQLite": 30.0, "MySQL": 80.0, "MariaDB": 80.0}
+#: Statements that an idle worker sends in a minute.
+IDLE_STATEMENTS = {"PostgreSQL": 30.0}
+#: The part of a processor that an idle worker takes.
+IDLE_CPU = 0.01
+RECORDERS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was measured on one database.
+
+    :param latencies: Milliseconds from commit to send.
+    :param statements: What an idle worker sends in a minute.
+    :param cpu: The part of a processor that it takes.
+    :param rates: Transactions per second of one recorder and of several, each with the
+        wake-up and without it.
+    """
+
+    database: str
+    driver: str
+    latencies: list[float]
+    statements: float
+    cpu: float
+    rates: dict[int, tuple[float, float]]
+
+    @property
+    def is_good(self) -> bool:
+        return (
+            median(self.latencies) <= LATENCIES[self.database]
+            and self.statements <= IDLE_STATEMENTS.get(self.database, float("inf"))
+            and self.cpu <= IDLE_CPU
+        )
+
+    def row(self) -> Sequence[str]:
+        ordered = sorted(self.latencies)
+        rates = [
+            f"{on:.0f} / {off:.0f} ({on / off:.2f})" for on, off in self.rates.values()
+        ]
+        return [
+            f"{self.database} ({driver_name(self.driver)})",
+            f"{median(ordered):.1f}",
+            f"{ordered[int(len(ordered) * 0.95)]:.1f}",
+            f"{self.statements:.0f}",
+            f"{self.cpu:.2%}",
+            *rates,
+        ]
+
+
+class Peer:
+    """A process that is told and says lines."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            program("listener", *arguments),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        said: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return said
+
+    def ask(self, line: str) -> dict[str, Any]:
+        self.tell(line)
+        return self.hear()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def peers(*arguments: Sequence[str]) -> Iterator[list[Peer]]:
+    """Start the processes; end them afterwards."""
+    with ExitStack() as stack:
+        found = []
+        for each in arguments:
+            found.append(Peer(*each))
+            stack.callback(found[-1].end)
+        yield found
+
+
+def measure(signals: Outbox, driver: str, *, rounds: int, seconds: int) -> Findings:
+    url = signals.url(driver)
+    signals.clear()
+    with peers(["worker", url, str(REPEAT)], ["recorder", url, "on"]) as found:
+        worker, recorder = found
+        recorder.hear()
+        latencies = list(_latencies(worker, recorder, rounds))
+        # What was recorded lately has it look more often.
+        time.sleep(REPEAT)
+        before = worker.ask("cost")
+        time.sleep(seconds)
+        after = worker.ask("cost")
+
+    cost = {key: after[key] - before[key] for key in after}
+    return Findings(
+        database=signals.backend.name,
+        driver=driver,
+        latencies=latencies,
+        statements=cost["statements"] * 60 / seconds,
+        cpu=cost["cpu_seconds"] / seconds,
+        rates={n: _rates(signals, url, n, rounds) for n in (1, RECORDERS)},
+    )
+
+
+def _latencies(worker: Peer, recorder: Peer, rounds: int) -> Iterator[float]:
+    for _ in range(rounds):
+        # Often enough to have waited long, and at no multiple of any pause.
+        time.sleep(random.uniform(0.3, 1.5))
+        committed = recorder.ask("1")["committed"]
+        # It may be sent before the recorder has noticed that it is committed.
+        yield max(0.0, worker.hear()["sent"] - committed) * 1e3
+
+
+def _rates(signals: Outbox, url: str, number: int, rounds: int) -> tuple[float, float]:
+    """Return the speed of recorders with and without rings, made in turn."""
+    rates: dict[str, list[float]] = {"on": [], "off": []}
+    with peers(*(["recorder", url, s] for s in rates for _ in range(number))) as found:
+        for recorder in found:
+            recorder.hear()
+        teams = {"on": found[:number], "off": found[number:]}
+        for _ in range(max(3, rounds // 5)):
+            for switch, team in teams.items():
+                signals.clear()
+                rates[switch].append(_rate_of(team))
+
+    return median(rates["on"]), median(rates["off"])
+
+
+def _rate_of(team: Sequence[Peer]) -> float:
+    count = 400 // len(team)
+    started = time.monotonic()
+    for recorder in team:
+        recorder.tell(str(count))
+    ended: float = max(recorder.hear()["committed"] for recorder in team)
+    return count * len(team) / (ended - started)
+
+
+def table(findings: Sequence[Findings]) -> str:
+    header = [
+        "Database",
+        "Median, ms",
+        "95 %, ms",
+        "Idle: statements a minute",
+        "Idle: processor",
+        "One recorder, on / off",
+        f"{RECORDERS} recorders, on / off",
+    ]
+    notice = ".. Written by 'make bench'; don't edit.\n\n"
+    return notice + list_table(header, [found.row() for found in findings])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.wakeups", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="measure little, roughly")
+    parser.add_argument(
+        "--only", nargs="+", default=[backend.name for backend in BACKENDS]
+    )
+    options = parser.parse_args()
+    rounds, seconds = (20, 30) if options.quick else (50, 60)
+    folder = BUILD if options.quick else PUBLISHED
+
+    findings = []
+    for backend in BACKENDS:
+        if backend.name in options.only:
+            with outbox(backend, None) as signals:
+                for driver in backend.drivers:
+                    print(f"wake-ups: {driver}", file=sys.stderr, flush=True)
+                    findings.append(
+                        measure(signals, driver, rounds=rounds, seconds=seconds)
+                    )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "wakeups.rst").write_text(table(findings))
+    print(table(findings))
+    return 0 if all(found.is_good for found in findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""How a worker hears that signals were recorded, each database in its own way."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from selectors import EVENT_READ, DefaultSelector
+from time import monotonic
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, ScalarSelect, Select, select, text
+
+from ._dialects import has_code, traits_of
+from ._drivers import (
+    close_at_once,
+    hears_rings,
+    prepare_nothing,
+    read_at_once,
+    rings_on,
+    socket_of,
+    wait_for_no_lock,
+)
+from ._logs import logger
+from ._models import SignalTable
+from ._reflection import schema_on
+from ._ringing import is_meant_for, table_name
+from ._statements import statements_on
+
+#: How soon an ear is asked again, in seconds. One that has a socket need not be; but
+#: nothing else notices in the meantime that the worker is to stop.
+_LISTENING_PAUSE = 0.05
+_WATCHING_PAUSE = 0.03
+#: How soon the tables are looked at again, when something has come, and when nothing
+#: has come for a while.
+_PROBING_PAUSES = (0.02, 0.1)
+#: How soon to connect again, after a failure, and after many in a row.
+_CONNECTING_PAUSES = (0.5, 30.0)
+#: A connection that has died without a word, or that is still open to a server that is
+#: no longer the one, is as silent as any other. It is replaced after so many seconds.
+_LONGEST_TRUST = 300.0
+#: How long a ring of ours may take.
+_LONGEST_ECHO = 1.0
+
+
+class Ear(Protocol):
+    """What hears of signals on a connection."""
+
+    @property
+    def pause(self) -> float:
+        """How many seconds later to ask again."""
+
+    @property
+    def socket(self) -> int | None:
+        """What becomes readable when there is something to be heard."""
+
+    def hears(self) -> bool:
+        """Tell whether signals may have been recorded since the last call.
+
+        :raises Exception: An error of the database or the driver.
+        """
+
+
+class Listening:
+    """Hears the rings of the transactions that record (PostgreSQL)."""
+
+    pause = _LISTENING_PAUSE
+
+    def __init__(self, connection: Connection, tables: Sequence[SignalTable]) -> None:
+        listen = traits_of(connection.dialect).listen
+        assert listen is not None
+        self._connection = connection
+        self._names = {table_name(signals.model) for signals in tables}
+        connection.exec_driver_sql(listen)
+        self.socket = socket_of(connection)
+
+    def hears(self) -> bool:
+        """Tell whether somebody has rung."""
+        is_rung = False
+        # They may be more than are received at once.
+        while rings := rings_on(self._connection):
+            is_rung = is_rung or any(is_meant_for(self._names, ring) for ring in rings)
+
+        return is_rung
+
+    def hears_echo(self, engine: Engine) -> bool:
+        """Tell whether a ring from another connection arrives.
+
+        Behind a pooler that changes the server's connection with each transaction it
+        does not: LISTEN is left behind on one of them.
+        """
+        ring, notify = uuid.uuid4().hex, traits_of(engine.dialect).notify
+        with engine.begin() as connection:
+            connection.execute(text(str(notify)), {"ring": ring})
+
+        deadline = monotonic() + _LONGEST_ECHO
+        while ring not in rings_on(self._connection):
+            if (left := deadline - monotonic()) <= 0:
+                return False
+            wait_for([self.socket], left)
+
+        return True
+
+
+class Probing:
+    """Looks for newer signals with one statement, more seldom while nothing comes."""
+
+    socket = None
+
+    def __init__(self, connection: Connection, tables: Sequence[SignalTable]) -> None:
+        self.pause = _PROBING_PAUSES[0]
+        self._connection = connection
+        self._query = _select_newest(connection, tables)
+        self._newest: Sequence[Any] = [None] * len(self._query.selected_columns)
+
+    def hears(self) -> bool:
+        """Tell whether a table has a newest signal that it did not have."""
+        before, self._newest = self._newest, self._look()
+        pairs = zip(self._newest, before, strict=True)
+        is_newer = any(new not in (None, old) for new, old in pairs)
+        self.pause = (
+            _PROBING_PAUSES[0] if is_newer else min(2 * self.pause, _PROBING_PAUSES[1])
+        )
+        return is_newer
+
+    def _look(self) -> Sequence[Any]:
+        return self._connection.execute(self._query).one()
+
+
+class Watching:
+    """Looks for signals when another connection has written (SQLite)."""
+
+    pause = _WATCHING_PAUSE
+    socket = None
+
+    def __init__(self, connection: Connection, tables: Sequence[SignalTable]) -> None:
+        data_version = traits_of(connection.dialect).data_version
+        assert data_version is not None
+        quote = connection.dialect.identifier_preparer.quote
+        schemas = {schema_on(connection, t.table) or "main" for t in tables}
+        self._connection = connection
+        self._queries = [data_version.format(quote(schema)) for schema in schemas]
+        self._select_newest = _select_newest(connection, tables)
+        self._versions: list[Any] = []
+        connection.rollback()
+        wait_for_no_lock(connection)
+
+    def hears(self) -> bool:
+        """Tell whether something was written, and signals are there."""
+        try:
+            return self._look()
+        except Exception as error:
+            # Whoever holds the lock is about to write.
+            if _is_locked(error, self._connection):
+                return False
+            raise
+
+    def _look(self) -> bool:
+        versions = read_at_once(self._connection, self._queries)
+        if versions == self._versions:
+            return False
+
+        with self._connection.begin():
+            newest = self._connection.execute(self._select_newest).one()
+        self._versions = versions
+        return any(value is not None for value in newest)
+
+
+class OpenEar:
+    """An ear on a connection of its own, which is opened again when it is lost.
+
+    It never raises. While the database cannot be reached, it hears nothing.
+
+    :param tables: The tables of the signals, all in the database of the engine.
+    """
+
+    def __init__(self, engine: Engine, tables: Sequence[SignalTable]) -> None:
+        self._engine = engine
+        self._tables = tables
+        self._connection: Connection | None = None
+        self._ear: Ear | None = None
+        self._failures = 0
+        self._opens_at = self._renewed_at = 0.0
+        self._open()
+
+    @property
+    def pause(self) -> float:
+        """How many seconds later to ask again."""
+        return _LISTENING_PAUSE if self._ear is None else self._ear.pause
+
+    @property
+    def socket(self) -> int | None:
+        """What becomes readable when there is something to be heard."""
+        return None if self._ear is None else self._ear.socket
+
+    def hears(self) -> bool:
+        """Tell whether signals may have been recorded since the last call."""
+        if self._ear is not None and monotonic() >= self._renewed_at:
+            self.close()
+        if self._ear is None:
+            # What has come in the meantime was missed.
+            return monotonic() >= self._opens_at and self._open()
+
+        try:
+            return self._ear.hears()
+        # Errors of drivers have no base of their own.
+        except Exception as error:
+            self._note_failure(error)
+            return False
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection, self._ear = self._connection, None, None
+        if connection is not None:
+            close_at_once(connection)
+
+    def _open(self) -> bool:
+        try:
+            self._connection = self._connect()
+            self._ear = self._ear_on(self._connection)
+        except Exception as error:
+            self._note_failure(error)
+            return False
+
+        if self._failures:
+            logger.info("Signals that are recorded wake the worker up again.")
+        self._failures = 0
+        self._renewed_at = monotonic() + _LONGEST_TRUST
+        return True
+
+    def _connect(self) -> Connection:
+        connection = self._engine.connect()
+        # A real transaction is what SQLite reads in.
+        if traits_of(connection.dialect).begin is None:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        # The pool may have no more than one for the passes.
+        connection.detach()
+        prepare_nothing(connection)
+        return connection
+
+    def _ear_on(self, connection: Connection) -> Ear:
+        traits = traits_of(connection.dialect)
+        if traits.data_version is not None:
+            return Watching(connection, self._tables)
+
+        if traits.listen is not None and hears_rings(connection):
+            ear = Listening(connection, self._tables)
+            if ear.hears_echo(self._engine):
+                return ear
+            logger.warning(
+                "LISTEN does not work on this connection, as behind a pooler of"
+                " transactions; the worker looks at the tables instead."
+            )
+
+        return Probing(connection, self._tables)
+
+    def _note_failure(self, error: Exception) -> None:
+        if not self._failures:
+            logger.warning(
+                "Signals that are recorded do not wake the worker up for now: %s",
+                " ".join(str(error).split()),
+            )
+        shortest, longest = _CONNECTING_PAUSES
+        pause = min(longest, shortest * 2.0**self._failures) if self._failures else 0.0
+        self._opens_at = monotonic() + pause
+        self._failures += 1
+        self.close()
+
+
+def wait_for(sockets: Sequence[int], seconds: float) -> None:
+    """Wait until one of the sockets is readable, but not longer."""
+    with DefaultSelector() as selector:
+        for socket in sockets:
+            selector.register(socket, EVENT_READ)
+        selector.select(seconds)
+
+
+def _select_newest(
+    connection: Connection, tables: Sequence[SignalTable]
+) -> Select[Any]:
+    """Return the query for the newest key of each table, in the order of its index."""
+    keys = [statements_on(connection, signals).signals for signals in tables]
+    return select(*(value for signals in keys for value in _newest(signals)))
+
+
+def _newest(signals: SignalTable) -> Iterator[ScalarSelect[Any]]:
+    newest_first = [column.desc() for column in signals.key]
+    for column in signals.key:
+        # No matter of which class: that would have to be searched for.
+        yield select(column).order_by(*newest_first).limit(1).scalar_subquery()
+
+
+def _is_locked(error: Exception, connection: Connection) -> bool:
+    conflicts = traits_of(connection.dialect).conflicts
+    return has_code(error, conflicts) or has_code(
+        getattr(error, "orig", None), conflicts
+    )
