@@ -191,7 +191,7 @@ class SignalBus:
         for model in chosen:
             if isinstance(model, str):
                 raise RuntimeError(
-                    f"'{model}' is a string, and 'flushmany' takes a list of models;"
+                    f"'{model}' is not a signal model, but a string."
                     f" 'get_models_to_flush(signalbus, [{model!r}])' finds the models"
                     f" of that name."
                 )
