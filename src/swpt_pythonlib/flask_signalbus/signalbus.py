@@ -226,7 +226,7 @@ class SignalBus:
         for model in chosen:
             if isinstance(model, str):
                 raise RuntimeError(
-                    f"'{model}' is a string, and '{caller}' takes a list of models;"
+                    f"'{model}' is not a signal model, but a string."
                     f" 'get_models_to_flush(signalbus, [{model!r}])' finds the models"
                     f" of that name."
                 )

@@ -167,7 +167,7 @@ class BackgroundFlush(threading.Thread):
         self, harness: Harness, at_end: Callable[[], None] = lambda: None
     ) -> None:
         super().__init__(daemon=True)
-        self.count = 0
+        self.count: int = 0
         self.error: BaseException | None = None
         self._harness = harness
         self._at_end = at_end

@@ -55,10 +55,12 @@ class Harness:
         self.model = model
         self.release = release
         self.app = app
-        self.has_broker = broker is not None
-        self.broker = broker if broker is not None else RecordingBroker()
-        self.rows = RowSource(model, rows)
-        self.budget = StatementBudget()
+        self.has_broker: bool = broker is not None
+        self.broker: RecordingBroker = (
+            broker if broker is not None else RecordingBroker()
+        )
+        self.rows: RowSource = RowSource(model, rows)
+        self.budget: StatementBudget = StatementBudget()
 
     @property
     def db(self) -> SQLAlchemy:
