@@ -10,10 +10,13 @@ from flask_sqlalchemy import SQLAlchemy
 
 from .._models import full_name, has_bulk_sender, signal_models_of
 from . import (
+    checks_advice,
     checks_bus,
     checks_concurrency,
     checks_database,
     checks_failures,
+    checks_flush,
+    checks_refusals,
     checks_senders,
     checks_static,
 )
@@ -66,7 +69,11 @@ def signal_models(db: SQLAlchemy) -> list[type[Any]]:
 
 def _checks_in(module: ModuleType) -> Iterator[Check]:
     """Yield the checks that a module defines, from top to bottom."""
-    return (value for value in vars(module).values() if isinstance(value, Check))
+    return (
+        value
+        for value in vars(module).values()
+        if isinstance(value, Check) and value.run.__module__ == module.__name__
+    )
 
 
 _CHECKS = (
@@ -76,4 +83,7 @@ _CHECKS = (
     *_checks_in(checks_failures),
     *_checks_in(checks_concurrency),
     *_checks_in(checks_senders),
+    *_checks_in(checks_refusals),
+    *_checks_in(checks_flush),
+    *_checks_in(checks_advice),
 )

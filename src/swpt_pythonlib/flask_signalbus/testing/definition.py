@@ -21,6 +21,7 @@ class Check:
         table with its send methods replaced, ``"sender"`` calls the send methods.
     :param rule: The rule in a sentence.
     :param why: Why breaking the rule matters.
+    :param after: The checks whose failure explains why this one would fail too.
     :param needs: What has to be there: ``"broker"``, ``"second_connection"``,
         ``"row_locks"``.
     :param of_bulk_sender: Whether it only concerns models with a bulk sender.
@@ -30,7 +31,7 @@ class Check:
 
     .. versionadded:: 1.0
     .. versionchanged:: 1.1
-        Added ``records``.
+        Added ``records`` and ``after``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Check:
     is_advice: bool = False
     since: str = "1.0"
     records: bool = True
+    after: tuple[Check, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -57,6 +59,8 @@ def check(
     needs: tuple[Need, ...] = (),
     of_bulk_sender: bool = False,
     is_advice: bool = False,
+    since: str = "1.0",
+    after: tuple[Check, ...] = (),
 ) -> Callable[[Callable[[Harness], None]], Check]:
     """Make a check of a function; its docstring is the rule."""
 
@@ -70,6 +74,8 @@ def check(
             needs=needs,
             of_bulk_sender=of_bulk_sender,
             is_advice=is_advice,
+            since=since,
+            after=after,
         )
 
     return make

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,6 +24,7 @@ from sqlalchemy.orm import Mapper
 from .._rules import Fault
 from ..signalbus import SignalBus
 from .broker import RecordingBroker
+from .comparing import difference, shortened
 from .failures import CannotCheck, Finding, expect
 from .outside import Capabilities, Key, OutsideView, StatementBudget
 from .recorder import Answer, Recorder, RunawayFlush, accept
@@ -59,6 +66,8 @@ class Harness:
         self.broker = broker if broker is not None else RecordingBroker()
         self.rows = RowSource(model, rows)
         self.budget = StatementBudget()
+        self.findings: dict[str, Finding | None] = {}
+        self._stand_ins = 0
 
     @property
     def db(self) -> SQLAlchemy:
@@ -71,6 +80,12 @@ class Harness:
         """The signal bus of the application."""
         extension: SignalBus = self._extension("signalbus")
         return extension
+
+    @property
+    def engines(self) -> list[Engine]:
+        """The engines of the application."""
+        with self.app.app_context():
+            return list(dict.fromkeys(each.engine for each in self.db.engines.values()))
 
     @property
     def mapper(self) -> Mapper[Any]:
@@ -152,18 +167,26 @@ class Harness:
             not reach the database.
         """
         before = self.table.count()
-        with self.recording():
+        with self._muting_senders(), self.recording():
             self.db.session.add_all(self.rows.make_many(count))
             self.db.session.commit()
+            inside = self.table.seen_by(self.db.session)
         keys = self.table.keys()
-        if len(keys) != before + count:
+        if len(keys) == before + count:
+            return keys
+
+        what = f"{count} rows were committed through db.session, but"
+        seen = len(keys) - before
+        if inside == len(keys):
             raise CannotCheck(
-                f"{count} rows were committed through db.session, but another "
-                f"connection sees {len(keys) - before} of them: the suite wraps "
-                f"db.session in a transaction that is rolled back. {_UNWRAP}"
+                f"{what} {seen} of them are there: something sends or deletes them at"
+                f" the commit. Does a listener flush the signal bus? Turn it off here."
             )
 
-        return keys
+        raise CannotCheck(
+            f"{what} another connection sees {seen} of them: the suite wraps "
+            f"db.session in a transaction that is rolled back. {_UNWRAP}"
+        )
 
     @contextmanager
     def recorder(
@@ -176,14 +199,30 @@ class Harness:
             with self.app.app_context():
                 senders = recorder.replacing_senders(self.model, bulk=bulk, burst=burst)
                 stack.enter_context(senders)
+            stack.enter_context(self.replacing())
             yield recorder
 
-    def flushmany(self, *models: type[Any]) -> int:
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Note that somebody stands in for the send methods."""
+        self._stand_ins += 1
+        try:
+            yield
+        finally:
+            self._stand_ins -= 1
+
+    def _muting_senders(self) -> AbstractContextManager[object]:
+        """Let nothing be sent where nobody stands in for the send methods."""
+        return nullcontext() if self._stand_ins else self.recorder(burst=None)
+
+    def flushmany(
+        self, *models: type[Any], statements_per_row: int = _STATEMENTS_PER_ROW
+    ) -> int:
         """Flush the given models, by default the one under test, within a budget."""
         rows = self.table.count()
         try:
             with (
-                self.budget.of(_STATEMENTS_PER_ROW * (rows + 1)),
+                self.budget.of(statements_per_row * (rows + 1)),
                 self.app.app_context(),
             ):
                 return self.bus.flushmany(models or (self.model,))
@@ -232,14 +271,14 @@ class Harness:
         found = self.table.keys()
         expect(
             found == list(keys),
-            found=f"{len(found)} pending rows {when}: {found}",
-            expected=f"{len(keys)} rows: {list(keys)}",
+            found=f"{len(found)} pending rows {when}: {difference(found, keys)}",
+            expected=f"{len(keys)} rows: {shortened(list(keys))}",
         )
 
     def key_of(self, signal: Any) -> Key:
         """Return the primary key of what was sent."""
         try:
-            return tuple(getattr(signal, name) for name in self.table.key_attributes)
+            return self.table.key_of(signal)
         except Exception as exc:
             raise Finding(
                 Fault(
@@ -251,9 +290,26 @@ class Harness:
     def as_sent(self, count: int) -> list[Any]:
         """Return signals, as the bus hands them to the send methods."""
         self.record(count)
+        return self.flushed()
+
+    def flushed(self) -> list[Any]:
+        """Return what is pending, as the bus hands it to the send methods."""
         with self.recorder() as recorder:
             self.flush()
         return recorder.signals
+
+    def with_nulls(self) -> list[Any]:
+        """Return signals with NULL in each of the nullable columns, and in all.
+
+        Those that the model or the database does not allow are left out.
+        """
+        names = self.rows.nullable
+        with self._muting_senders(), self.app.app_context():
+            for nulls in [*([name] for name in names), names]:
+                with suppress(Exception), self.db.session.begin_nested():
+                    self.db.session.add(self.rows.make_with(nulls))
+            self.db.session.commit()
+        return self.flushed()
 
     def _extension(self, name: str) -> Any:
         if name not in self.app.extensions:

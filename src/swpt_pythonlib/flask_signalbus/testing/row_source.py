@@ -59,6 +59,25 @@ class RowSource:
         self._last = _values_of(row, self._mapper)
         return row
 
+    @property
+    def nullable(self) -> list[str]:
+        """The attributes that may be NULL."""
+        return [
+            name
+            for name, column in mapped_columns(self._mapper).items()
+            if column.nullable
+            and column.computed is None
+            and column is not self._mapper.polymorphic_on
+        ]
+
+    def make_with(self, nulls: Collection[str]) -> Any:
+        """Return another row, with NULL in some columns."""
+        row = self.make()
+        for name in nulls:
+            # Not 'None', which would be replaced by a default.
+            setattr(row, name, sa.null())
+        return row
+
     def make_many(self, count: int) -> list[Any]:
         """Return rows that can be in the table at the same time.
 
