@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
+from conformance.healthy_senders import HABITS, Habit
 from conformance.zoo import BASES, KEYS, Animal, Database, animals, elsewhere, siblings
 from support.capabilities import LEVELS
 from swpt_pythonlib.flask_signalbus.testing import (
@@ -34,6 +35,21 @@ def test_a_healthy_model_passes(
     assert skipped <= {"check_two_flushers_share_the_work"}
     assert not (skipped and LEVELS[dialect_name])
     assert len(report.results) == len(all_checks()) - 3 * (not animal.has_bulk_sender)
+
+
+@pytest.mark.parametrize("habit", [pytest.param(each, id=each.name) for each in HABITS])
+def test_healthy_senders_pass(
+    habit: Habit, start: Callable[[SQLAlchemy], Flask]
+) -> None:
+    db = Database()
+    model = habit.model(db)
+    app = start(db)
+    app.extensions["broker"] = habit.broker()
+
+    report = check_signal_model(model, app, broker=app.extensions["broker"])
+
+    assert report.failures == []
+    assert "blocked" not in str(report)
 
 
 def test_siblings_in_one_table_pass(

@@ -119,8 +119,8 @@ def _parted(
 def difference(found: Sequence[object], expected: Sequence[object]) -> str:
     """Say in what two lists differ, apart from their order."""
     besides, missing = _parted(found, expected)
-    if len(besides) == len(missing) == 1 and (parts := _parts(besides[0], missing[0])):
-        return f"{parts}, in {shortened(besides[0])}"
+    if len(besides) == len(missing) == 1 and (inner := parts(besides[0], missing[0])):
+        return f"{inner}, in {shortened(besides[0])}"
 
     words = [
         f"{word} {shortened(each)}"
@@ -132,7 +132,7 @@ def difference(found: Sequence[object], expected: Sequence[object]) -> str:
     return "; ".join(words) + more if words else "the same in another order"
 
 
-def _parts(found: Any, expected: Any) -> str:
+def parts(found: Any, expected: Any) -> str:
     """Say which parts of two values differ, if they have the same parts."""
     if isinstance(found, Mapping) and isinstance(expected, Mapping):
         names: list[Any] = list(dict.fromkeys([*expected, *found]))

@@ -19,6 +19,7 @@ from .broker import RecordingBroker
 from .outbox import Outbox
 from .parametrize import ModelCheck
 from .recorder import Recorder
+from .unwrapping import unwrapped
 
 _PROPERTY = "signalbus_model"
 _OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
@@ -31,9 +32,27 @@ def signalbus_broker() -> RecordingBroker:
 
 
 @pytest.fixture
-def signalbus_outbox(app: Flask) -> Outbox:
-    """Return a look into what the application has recorded."""
-    return Outbox(app)
+def signalbus_outbox(app: Flask) -> Iterator[Outbox]:
+    """Return a look into what the application has recorded.
+
+    What is still pending after the test, and was not before it, is deleted.
+    """
+    outbox = Outbox(app)
+    with outbox.restored():
+        yield outbox
+
+
+@pytest.fixture
+def signalbus_app(app: Flask, request: pytest.FixtureRequest) -> Iterator[Flask]:
+    """Return the application for the checks, also in a suite that never commits.
+
+    If the suite has put a connection, or a session on it, in the place of the engine,
+    to roll back whatever a test does, this is undone until the end of the test.
+    """
+    parameters = request.node.callspec.params.values()
+    checks = [each for each in parameters if isinstance(each, ModelCheck)]
+    with unwrapped(app, checks[0].session):
+        yield app
 
 
 @pytest.fixture
