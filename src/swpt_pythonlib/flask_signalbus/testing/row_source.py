@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,10 +14,14 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Mapper
 
 from .._dialects import is_conflict, traits_of
+from .comparing import bind, shortened
 from .failures import CannotCheck, Finding
 from .rows import default_row, mapped_columns, remedy
 
 RowFactory = Callable[[int], Any]
+
+#: How many values a message shows.
+_FEW = 8
 
 
 class RowSource:
@@ -146,11 +151,21 @@ class RowSource:
         if self._by_hand is not None:
             return self._cannot(f"made a row that cannot be recorded: {words}")
 
-        culprit = self._culprit(exc, dialect) or f"It has {_listed(self._last)}."
+        culprit = self._culprit(exc, dialect) or f"It has {self._suspects(words)}."
         return CannotCheck(
             f"A sample row of '{self._model.__qualname__}' cannot be recorded: {words}."
             f" {culprit} {remedy(self._model)}"
         )
+
+    def _suspects(self, words: str) -> str:
+        """Return the values of the columns that the database names, or else all."""
+        columns = mapped_columns(self._mapper)
+        named = {
+            name: value
+            for name, value in self._last.items()
+            if re.search(rf"\b{re.escape(columns[name].name)}\b", words)
+        }
+        return _listed(named or self._last)
 
     def _cannot(self, what: str) -> CannotCheck:
         return CannotCheck(
@@ -167,7 +182,7 @@ class RowSource:
         error = repr(exc.orig if isinstance(exc, StatementError) else exc)
         for name, column in mapped_columns(self._mapper).items():
             value = self._last.get(name)
-            if name in self._last and _error_of(_bind, column, value, dialect) == error:
+            if name in self._last and _error_of(bind, value, column, dialect) == error:
                 return f"The column '{column.name}' does not take the value {value!r}."
             if name not in self._last and _error_of(_default, column) == error:
                 return f"The default of the column '{column.name}' raised it."
@@ -182,13 +197,9 @@ def _values_of(row: Any, mapper: Mapper[Any]) -> dict[str, Any]:
 
 
 def _listed(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in values.items())
-
-
-def _bind(column: sa.Column[Any], value: Any, dialect: Dialect) -> None:
-    process = column.type.dialect_impl(dialect).bind_processor(dialect)
-    if process is not None:
-        process(value)
+    few = list(values.items())[:_FEW]
+    more = f", and {len(values) - _FEW} more" if len(values) > _FEW else ""
+    return ", ".join(f"{name}={shortened(value)}" for name, value in few) + more
 
 
 def _default(column: sa.Column[Any]) -> None:

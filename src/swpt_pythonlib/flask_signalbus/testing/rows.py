@@ -22,15 +22,25 @@ _EPOCH = datetime(2024, 1, 1)
 
 def _text(column_type: sa.String, i: int) -> str:
     text = f"sample {i:04d}"
-    too_long = column_type.length is not None and len(text) > column_type.length
-    return str(i)[: column_type.length] if too_long else text
+    length = _length(column_type)
+    return text if length is None or len(text) <= length else str(i)[-length:]
 
 
 def _binary(column_type: Any, i: int) -> bytes:
-    return i.to_bytes(min(column_type.length or 8, 8), "big")
+    length = min(_length(column_type) or 8, 8)
+    return (i % 256**length).to_bytes(length, "big")
+
+
+def _length(column_type: Any) -> int | None:
+    """Return how long values may be; types of a fixed length have one by default."""
+    is_fixed = isinstance(column_type, sa.CHAR | sa.NCHAR | sa.BINARY)
+    length: int | None = getattr(column_type, "length", None)
+    return 1 if length is None and is_fixed else length
 
 
 def _decimal(column_type: sa.Numeric[Any], i: int) -> Decimal:
+    if column_type.precision is not None:
+        i %= 10**column_type.precision
     return Decimal(i).scaleb(-(column_type.scale or 0))
 
 
@@ -108,6 +118,7 @@ _SAMPLES: tuple[tuple[type[Any], Callable[[Any, int], Any]], ...] = (
     (sa.String, _text),
     (sa.Boolean, lambda t, i: i % 2 == 0),
     (mysql.YEAR, lambda t, i: 2000 + i % 100),
+    (mysql.TINYINT, lambda t, i: i % 127 + 1),
     (sa.Integer, lambda t, i: i + 1),
     (sa.Float, lambda t, i: i + 0.5),
     (sa.Numeric, _decimal),
