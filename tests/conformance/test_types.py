@@ -56,7 +56,7 @@ def test_every_type_of_the_dialect_has_a_sample(
     own_database_url: str,
 ) -> None:
     db = Database()
-    types = {
+    types: dict[str, Any] = {
         f"a_{name}": sa.Column(kind, nullable=False)
         for name, kind in types_of(sa.make_url(own_database_url))
     }

@@ -103,8 +103,9 @@ class Harness:
             engine = self.db.session.get_bind(self.model)
         if not isinstance(engine, Engine):
             raise CannotCheck(
-                f"The session is bound to {engine!r}, not to an engine: the suite "
-                f"wraps db.session in a transaction that is rolled back. {_UNWRAP}"
+                f"The session is bound to a {type(engine).__name__}, not to an engine: "
+                f"the suite wraps db.session in a transaction that is rolled back. "
+                f"{_UNWRAP}"
             )
 
         return OutsideView(self.model, engine)
@@ -334,6 +335,6 @@ def _without_logging() -> Iterator[None]:
 
 
 _UNWRAP = (
-    "Commits are what is being checked: let this test use the database without the "
-    "wrapping, and delete the rows afterwards."
+    "Commits are what is being checked: take the fixture 'signalbus_app' of the plugin "
+    "for this test, which undoes the wrapping, or do so yourself."
 )

@@ -68,7 +68,7 @@ class ModelCheck:
 
     def _told_before(self, exc: CannotCheck) -> str:
         """Return which other check has said the same, apart from numbers."""
-        trouble = (self.model, re.sub(r"\d+", "#", str(exc)))
+        trouble = (self.model, re.sub(r"0x[0-9a-f]+|\d+", "#", str(exc)))
         first = self.told.setdefault(trouble, self.check.name)
         return blocked_by(first, "error") if first != self.check.name else ""
 

@@ -28,7 +28,8 @@ def _text(column_type: sa.String, i: int) -> str:
 
 def _binary(column_type: Any, i: int) -> bytes:
     length = min(_length(column_type) or 8, 8)
-    return (i % 256**length).to_bytes(length, "big")
+    rest: int = i % 256**length
+    return rest.to_bytes(length, "big")
 
 
 def _length(column_type: Any) -> int | None:

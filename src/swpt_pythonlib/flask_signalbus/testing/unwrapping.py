@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 from unittest.mock import patch
 
-from flask import Flask
+from flask import Flask, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import UnboundExecutionError
@@ -23,12 +23,16 @@ def unwrapped(app: Flask, session: Any) -> Iterator[None]:
     :param session: What ``db.session`` was before the suite has wrapped it.
     """
     db: SQLAlchemy = app.extensions["sqlalchemy"]
-    with app.app_context():
+    # A scope of its own would not be the one in which the suite has begun something.
+    with nullcontext() if has_app_context() else app.app_context():
         engines: dict[Any, Any] = db.engines  # type: ignore[assignment]
+        binds = [*engines.values(), _bind_of(db)]
+        db.session.rollback()
+    for bind in binds:
+        if isinstance(bind, Connection):
+            # Behind SQLAlchemy's back: the suite will end the transaction itself.
+            bind.connection.rollback()
     wrapped = dict(engines)
-    for bind in (*wrapped.values(), _bind_of(app, db)):
-        if isinstance(bind, Connection) and (transaction := bind.get_transaction()):
-            transaction.rollback()
     engines.update({key: bind.engine for key, bind in wrapped.items()})
     try:
         with patch.object(db, "session", session):
@@ -37,8 +41,8 @@ def unwrapped(app: Flask, session: Any) -> Iterator[None]:
         engines.update(wrapped)
 
 
-def _bind_of(app: Flask, db: SQLAlchemy) -> Engine | Connection | None:
-    with app.app_context(), suppress(UnboundExecutionError):
+def _bind_of(db: SQLAlchemy) -> Engine | Connection | None:
+    with suppress(UnboundExecutionError):
         return db.session.get_bind()
 
     return None
