@@ -9,8 +9,9 @@ from .._models import BULK_SENDER, SINGLE_SENDER, senders_of
 from .comparing import difference, repeated, same_messages, shortened
 from .definition import check
 from .failures import expect
-from .harness import Harness, Need
+from .harness import Harness
 from .sending import NOT_CALLED, SEAM, messages_of, send, unconfirmed
+from .subject import Need
 
 #: How many signals a send method gets.
 FEW = 4

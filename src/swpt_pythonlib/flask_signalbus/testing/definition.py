@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .._reports import anchor_of
-from .harness import Harness, Need
+from .harness import Harness
+from .subject import Need
 
 Kind = Literal["static", "bus", "sender"]
 

@@ -11,27 +11,19 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
-import sqlalchemy as sa
 from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapper
 
 from .._rules import Fault
-from ..signalbus import SignalBus
 from .broker import RecordingBroker
 from .comparing import difference, shortened
 from .failures import CannotCheck, Finding, expect
-from .outside import Capabilities, Key, OutsideView, StatementBudget
+from .outside import Key, StatementBudget
 from .recorder import Answer, Recorder, RunawayFlush, accept
 from .row_source import RowFactory, RowSource
-
-#: What a check may need beside the model and its table.
-Need = Literal["broker", "second_connection", "row_locks"]
+from .subject import UNWRAP, Subject
 
 #: How many rows a check records, and how many are flushed in one burst.
 BURST = 2
@@ -40,7 +32,7 @@ ROWS = 3 * BURST + 1
 _STATEMENTS_PER_ROW = 10
 
 
-class Harness:
+class Harness(Subject):
     """One signal model in one application, ready to be tried.
 
     :param model: The signal model.
@@ -59,73 +51,13 @@ class Harness:
         broker: RecordingBroker | None = None,
         release: str | None = None,
     ) -> None:
-        self.model = model
+        super().__init__(model, app, has_broker=broker is not None)
         self.release = release
-        self.app = app
-        self.has_broker = broker is not None
         self.broker = broker if broker is not None else RecordingBroker()
         self.rows = RowSource(model, rows)
         self.budget = StatementBudget()
         self.findings: dict[str, Finding | None] = {}
         self._stand_ins = 0
-
-    @property
-    def db(self) -> SQLAlchemy:
-        """The Flask-SQLAlchemy extension of the application."""
-        extension: SQLAlchemy = self._extension("sqlalchemy")
-        return extension
-
-    @property
-    def bus(self) -> SignalBus:
-        """The signal bus of the application."""
-        extension: SignalBus = self._extension("signalbus")
-        return extension
-
-    @property
-    def engines(self) -> list[Engine]:
-        """The engines of the application."""
-        with self.app.app_context():
-            return list(dict.fromkeys(each.engine for each in self.db.engines.values()))
-
-    @property
-    def mapper(self) -> Mapper[Any]:
-        """How the model is mapped."""
-        mapper: Mapper[Any] = sa.inspect(self.model)
-        return mapper
-
-    @cached_property
-    def table(self) -> OutsideView:
-        """The model's table, as another connection sees it.
-
-        :raises CannotCheck: If the application has no engine of its own.
-        """
-        with self.app.app_context():
-            engine = self.db.session.get_bind(self.model)
-        if not isinstance(engine, Engine):
-            raise CannotCheck(
-                f"The session is bound to a {type(engine).__name__}, not to an engine: "
-                f"the suite wraps db.session in a transaction that is rolled back. "
-                f"{_UNWRAP}"
-            )
-
-        return OutsideView(self.model, engine)
-
-    @cached_property
-    def capabilities(self) -> Capabilities:
-        """What the model's database can do."""
-        return Capabilities.probe(self.table.engine)
-
-    def has(self, need: Need) -> bool:
-        """Tell whether something is there that a check needs."""
-        if need == "broker":
-            return self.has_broker
-
-        has: bool = getattr(self.capabilities, need)
-        return has
-
-    def list_models(self) -> list[type[Any]]:
-        """Ask the bus for the signal models that it knows."""
-        return self.bus.get_signal_models()
 
     @contextmanager
     def clean_table(self) -> Iterator[None]:
@@ -186,7 +118,7 @@ class Harness:
 
         raise CannotCheck(
             f"{what} another connection sees {seen} of them: the suite wraps "
-            f"db.session in a transaction that is rolled back. {_UNWRAP}"
+            f"db.session in a transaction that is rolled back. {UNWRAP}"
         )
 
     @contextmanager
@@ -312,15 +244,6 @@ class Harness:
             self.db.session.commit()
         return self.flushed()
 
-    def _extension(self, name: str) -> Any:
-        if name not in self.app.extensions:
-            raise CannotCheck(
-                f"The application has no extension '{name}'; call 'init_app' of a "
-                f"database with 'SignalBusMixin' first."
-            )
-
-        return self.app.extensions[name]
-
 
 @contextmanager
 def _without_logging() -> Iterator[None]:
@@ -332,9 +255,3 @@ def _without_logging() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-_UNWRAP = (
-    "Commits are what is being checked: take the fixture 'signalbus_app' of the plugin "
-    "for this test, which undoes the wrapping, or do so yourself."
-)

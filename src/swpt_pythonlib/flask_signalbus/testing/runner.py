@@ -18,9 +18,10 @@ from .checks_senders import (
 )
 from .definition import Check
 from .failures import ConformanceFailure, Finding
-from .harness import Harness, Need
+from .harness import Harness
 from .reports import Report
 from .row_source import RowFactory
+from .subject import Need
 
 #: What a check may need, and how to get it.
 _REMEDIES: dict[Need, tuple[str, str]] = {
