@@ -98,6 +98,10 @@ def asks_for_no_confirmation(cls: Model, signal: Any) -> None:
     current_app.extensions["broker"].queue(signal.text)
 
 
+def exits(cls: Model, signal: Any) -> None:
+    raise SystemExit(1)
+
+
 def reads_what_may_be_null(cls: Model, signal: Any) -> None:
     publish(f"{signal.text} {signal.note.upper()}")
 

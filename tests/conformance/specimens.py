@@ -360,11 +360,9 @@ SENDERS = (
         broken_senders.knows_one_error_only, "single_send_propagates_broker_errors"
     ),
     with_sender(
-        broken_senders.asks_for_no_confirmation,
-        "one_accepted_message_per_row",
-        "single_send_propagates_broker_errors",
-        "batch_equals_single",
+        broken_senders.asks_for_no_confirmation, "one_accepted_message_per_row"
     ),
+    with_sender(broken_senders.exits, "send_needs_columns_only"),
     with_sender(broken_senders.reaches_for_the_network, "send_needs_columns_only"),
     with_sender(
         broken_senders.waits_for_the_flush,

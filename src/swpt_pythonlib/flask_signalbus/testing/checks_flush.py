@@ -57,9 +57,9 @@ def _flush_all(harness: Harness) -> RealFlush:
     for call in flush.calls:
         expect(
             len(call.messages) >= len(call.signals),
-            found=f"in a real flush, '{call.sender}' sent {len(call.messages)} messages"
-            f"{unconfirmed(harness)}",
+            found=f"in a flush, '{call.sender}' sent {len(call.messages)} messages",
             expected=f"at least one for each of {len(call.signals)} signals",
+            hint=unconfirmed(harness),
         )
     left = _left(harness, keys)
     expect(

@@ -28,12 +28,14 @@ class Finding(Exception):
     """What a check found; whoever runs the check adds the model and the reason.
 
     :param brief: What to say of it where other checks are blocked by it.
+    :param why: Why it matters, if for another reason than the check gives.
     """
 
-    def __init__(self, fault: Fault, brief: str = "") -> None:
+    def __init__(self, fault: Fault, brief: str = "", why: str = "") -> None:
         super().__init__(fault.found)
         self.fault = fault
         self.brief = brief
+        self.why = why
 
 
 def expect(

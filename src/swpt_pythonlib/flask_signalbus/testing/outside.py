@@ -143,6 +143,10 @@ class OutsideView:
         rows = self._select(self.attributes)
         return {self.key_of(row): row._asdict() for row in rows}
 
+    def read(self, name: str) -> None:
+        """Read an attribute of all rows."""
+        self._select([name])
+
     def finds(self, key: Sequence[Any]) -> bool:
         """Tell whether the key leads to exactly one row."""
         columns = [getattr(self._model, name) for name in self.key_attributes]

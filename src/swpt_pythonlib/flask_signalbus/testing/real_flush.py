@@ -101,9 +101,9 @@ class RealFlush:
     def _flush(self) -> None:
         try:
             self.count = self._harness.flushmany(statements_per_row=_STATEMENTS_PER_ROW)
-        except Finding:
+        except (Finding, KeyboardInterrupt):
             raise
-        except (Exception, Enough) as exc:
+        except BaseException as exc:
             self.error = exc
 
     def _watched(self, name: str, sender: Callable[..., Any]) -> Callable[..., Any]:

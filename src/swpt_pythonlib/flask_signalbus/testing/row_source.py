@@ -10,7 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Dialect
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InvalidRequestError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.orm import Mapper
 
 from .._dialects import is_conflict, traits_of
@@ -108,6 +113,21 @@ class RowSource:
 
             raise self._cannot_record(exc, dialect) from exc
 
+    @contextmanager
+    def answering_for(self, name: str) -> Iterator[None]:
+        """Blame the values of an attribute if they cannot be read back."""
+        try:
+            yield
+        except SQLAlchemyError:
+            raise
+        except Exception as exc:
+            value = shortened(self._last.get(name, "a default"))
+            raise CannotCheck(
+                f"The column '{name}' of '{self._model.__qualname__}' was given the"
+                f" value {value}, and cannot be read back: {exc!r}."
+                f" {remedy(self._model)}"
+            ) from exc
+
     def _made(self, number: int) -> Any:
         if self._by_hand is None:
             return default_row(self._model, number)
@@ -149,7 +169,9 @@ class RowSource:
     def _cannot_record(self, exc: Exception, dialect: Dialect) -> CannotCheck:
         words = _words_of(exc)
         if self._by_hand is not None:
-            return self._cannot(f"made a row that cannot be recorded: {words}")
+            is_taken = isinstance(exc, InvalidRequestError) and "attached" in words
+            advice = "; return rows that are in no session yet" if is_taken else ""
+            return self._cannot(f"made a row that cannot be recorded: {words}{advice}")
 
         culprit = self._culprit(exc, dialect) or f"It has {self._suspects(words)}."
         return CannotCheck(

@@ -168,8 +168,8 @@ def run(check: Check, harness: Harness) -> None:
     """
     __tracebackhide__ = True  # The message says everything.
     if finding := finding_of(check, harness):
-        name = full_name(harness.model)
-        text = explanation(name, check.name, why=check.why, fault=finding.fault)
+        name, why = full_name(harness.model), finding.why or check.why
+        text = explanation(name, check.name, why=why, fault=finding.fault)
         raise ConformanceFailure(text) from finding.__cause__
 
 

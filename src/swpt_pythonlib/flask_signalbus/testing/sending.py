@@ -17,6 +17,7 @@ from .network import NetworkGuard, ReachedNetwork
 NOT_CALLED = "the broker fake was not called"
 SEAM = f"{NOT_CALLED}: does it stand where the model publishes?"
 
+_STAYS = "what cannot be sent stays in the table, and is tried again by each flush"
 _COLUMNS_ONLY = "the object has columns only: no methods, no relationships"
 _ANSWER = "is that the answer of the broker fake? pass RecordingBroker(answer=…)"
 
@@ -44,7 +45,8 @@ def _reached_network(addresses: list[str]) -> Finding:
             expected="nothing but the broker fake is reached while it is checked",
             hint="put the fake, or fake.also(…), wherever the model publishes; if the"
             " fake is a server, pass RecordingBroker(addresses=[(host, port)])",
-        )
+        ),
+        why="a test must not send real messages",
     )
 
 
@@ -55,9 +57,9 @@ def send(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
     """
     try:
         call(harness, signals, sender=sender)
-    except Finding:
+    except (Finding, KeyboardInterrupt):
         raise
-    except Exception as exc:
+    except BaseException as exc:
         raise raised(harness, sender, exc) from exc
 
 
@@ -82,7 +84,7 @@ def messages_of(
     return harness.broker.comparable()
 
 
-def raised(harness: Harness, sender: str, exc: Exception) -> Finding:
+def raised(harness: Harness, sender: str, exc: BaseException) -> Finding:
     """Return the finding that a send method has raised an error."""
     is_asked = harness.broker.offered > 0
     return Finding(
@@ -92,11 +94,16 @@ def raised(harness: Harness, sender: str, exc: Exception) -> Finding:
             hint=_hint(harness, exc, is_asked=is_asked),
         ),
         brief="" if is_asked else NOT_CALLED,
+        why="" if _reads_more_than_columns(exc) else _STAYS,
     )
 
 
-def _hint(harness: Harness, exc: Exception, *, is_asked: bool) -> str:
-    if isinstance(exc, AttributeError) and isinstance(exc.obj, sa.Row):
+def _reads_more_than_columns(exc: BaseException) -> bool:
+    return isinstance(exc, AttributeError) and isinstance(exc.obj, sa.Row)
+
+
+def _hint(harness: Harness, exc: BaseException, *, is_asked: bool) -> str:
+    if _reads_more_than_columns(exc):
         return _COLUMNS_ONLY
     if is_asked and isinstance(exc, AttributeError | TypeError):
         return f"it does not get on with an answer: {_ANSWER}"
@@ -111,4 +118,4 @@ def _hint(harness: Harness, exc: Exception, *, is_asked: bool) -> str:
 def unconfirmed(harness: Harness) -> str:
     """Say that nobody has asked whether messages were accepted, if so."""
     count = harness.broker.unconfirmed
-    return f", and nobody asked if {count} more were confirmed" if count else ""
+    return f"{count} messages were never confirmed" if count else ""
