@@ -65,7 +65,9 @@ class RecordingBroker:
     def __init__(
         self,
         *,
-        error: ErrorFactory | Sequence[ErrorFactory] | None = None,
+        error: Callable[[str], BaseException]
+        | Sequence[Callable[[str], BaseException]]
+        | None = None,
         refusal: object = _NOT_GIVEN,
         answer: object = None,
         key: Callable[[Any], object] | None = None,
