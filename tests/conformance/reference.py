@@ -16,8 +16,8 @@ _KINDS = {
     "static": (
         "Static checks",
         "They look at the class only. If one of them fails, the model's other checks "
-        "are blocked by it. They prove that a flush can begin, and cannot tell what the "
-        "table is like in the database, nor what a send method does.",
+        "are blocked by it. They prove that a flush can begin, and cannot tell what "
+        "the table is like in the database, nor what a send method does.",
     ),
     "bus": (
         "Checks of the bus with the model's table",

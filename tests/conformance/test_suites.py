@@ -189,6 +189,11 @@ def test_nothing_has_come_of_it(app):
     app_ctx.pop()
 """
 
+MISPLACED = """
+def test_something_else(signalbus_app):
+    pass
+"""
+
 TROUBLE = """
 @pytest.fixture
 def app(made):
@@ -279,6 +284,14 @@ def test_the_outbox_is_left_as_it_was(suite: pytest.Pytester) -> None:
     result = run(suite, OUTBOX)
 
     result.assert_outcomes(passed=7)
+
+
+@pytest.mark.once
+def test_only_a_check_gets_the_unwrapped_application(suite: pytest.Pytester) -> None:
+    result = run(suite, SHAPES["the application alone"], MISPLACED)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines("*is for tests that are decorated with*")
 
 
 @pytest.mark.once

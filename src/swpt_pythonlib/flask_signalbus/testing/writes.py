@@ -32,6 +32,7 @@ class Writes:
     def __init__(self, harness: Harness) -> None:
         self._engines = harness.engines
         self._own = harness.mapper.local_table
+        self._original: dict[tuple[Engine, _Table], _Contents] = {}
         self._before: dict[tuple[Engine, _Table], _Contents] = {}
         self._tables = {
             table.name: table
@@ -52,7 +53,7 @@ class Writes:
                 self._undo()
 
     def note_as_is(self) -> None:
-        """Take what is in the tables that were written to for what belongs there."""
+        """Compare with what is in the tables now, from now on."""
         self._before = {place: _contents_now(*place) for place in self._before}
 
     def difference(self) -> str:
@@ -67,11 +68,12 @@ class Writes:
     def _note(self, engine: Engine, connection: Connection, *args: Any) -> None:
         _, statement, _, context, _ = args
         table = self._written_to(statement, context)
-        if table is None or table is self._own or (engine, table) in self._before:
+        if table is None or table is self._own or (engine, table) in self._original:
             return
 
         # On this very connection: in memory, there is no other one.
-        self._before[engine, table] = _contents(connection, table)
+        self._original[engine, table] = _contents(connection, table)
+        self._before[engine, table] = self._original[engine, table]
 
     def _written_to(self, statement: str, context: ExecutionContext) -> _Table | None:
         """Return the table that a statement writes to, by its name if need be."""
@@ -88,7 +90,7 @@ class Writes:
         return self._tables.get(name, match[1])
 
     def _undo(self) -> None:
-        for (engine, table), before in self._before.items():
+        for (engine, table), before in self._original.items():
             if isinstance(table, sa.Table) and table.primary_key.columns:
                 # What refers to something else may have to stay.
                 with suppress(SQLAlchemyError), engine.begin() as connection:
