@@ -1,5 +1,6 @@
 """A check passes only if what it is about has happened."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -72,6 +73,29 @@ def test_an_error_that_would_be_raised_anyway_proves_nothing(
     results = results_of(start, kit_broker, send)
 
     assert results[SINGLE].outcome != "passed"
+
+
+def test_a_frozen_suite_reaches_what_it_has_always_reached(
+    start: Start, kit_broker: RecordingBroker
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def send(cls: Any, signal: Any) -> None:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+            publish(signal.text)
+
+        db = Database()
+        model = signal_model(
+            db,
+            send_signalbus_message=classmethod(send),
+            send_signalbus_messages=LEFT_OUT,
+        )
+        app = start(db)
+        frozen = check_signal_model(model, app, broker=kit_broker, checks="1.0")
+        current = check_signal_model(model, app, broker=kit_broker)
+
+    assert frozen.failures == []
+    assert "reached for the network" in current.failures[0].reason
 
 
 def test_a_sender_that_forgets_some_signals_is_found(

@@ -20,7 +20,7 @@ from . import (
     checks_senders,
     checks_static,
 )
-from .definition import Check
+from .definition import Check, version_of
 
 
 def all_checks(checks: str | None = None, *, advice: bool = True) -> dict[str, Check]:
@@ -35,20 +35,13 @@ def all_checks(checks: str | None = None, *, advice: bool = True) -> dict[str, C
     found = {
         check.name: check
         for check in _CHECKS
-        if (checks is None or _version(check.since) <= _version(checks))
+        if (checks is None or version_of(check.since) <= version_of(checks))
         and (advice or not check.is_advice)
     }
     if not found:
         raise ValueError(f"There were no checks in the release '{checks}'.")
 
     return found
-
-
-def _version(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split("."))
-    except ValueError:
-        raise ValueError(f"'{text}' is not a release like '1.0'.") from None
 
 
 def concerns(check: Check, model: type[Any]) -> bool:

@@ -80,3 +80,14 @@ def check(
         )
 
     return make
+
+
+def version_of(release: str) -> tuple[int, ...]:
+    """Return a release like ``"1.0"`` in a form that compares.
+
+    :raises ValueError: If it is not one.
+    """
+    try:
+        return tuple(int(part) for part in release.split("."))
+    except ValueError:
+        raise ValueError(f"'{release}' is not a release like '1.0'.") from None

@@ -41,8 +41,10 @@ class ModelCheck:
     rows: RowFactory | None
     require_all: bool
     release: str | None = None
-    session: Any = None
-    told: dict[tuple[type[Any], str], str] = field(default_factory=dict)
+    session: Any = field(default=None, compare=False, repr=False)
+    told: dict[tuple[type[Any], str], str] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def __call__(self, app: Flask, *, broker: RecordingBroker | None = None) -> None:
         """Try the check in an application, or skip the test.

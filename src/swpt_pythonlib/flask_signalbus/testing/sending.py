@@ -9,9 +9,13 @@ import sqlalchemy as sa
 
 from .._models import BULK_SENDER
 from .._rules import Fault
+from .definition import version_of
 from .failures import Finding
 from .harness import Harness
 from .network import NetworkGuard, ReachedNetwork
+
+#: A suite that is frozen at an earlier release gets no new failures.
+_GUARDED_SINCE = (1, 1)
 
 #: What is said of a send method that has not asked the fake.
 NOT_CALLED = "the broker fake was not called"
@@ -27,6 +31,10 @@ def guarded(harness: Harness, call: Callable[..., Any], *args: Any) -> Any:
 
     :raises Finding: If it has tried to.
     """
+    release = harness.release
+    if release is not None and version_of(release) < _GUARDED_SINCE:
+        return call(*args)
+
     guard = NetworkGuard(harness.broker.addresses)
     try:
         return guard.call(call, *args)
