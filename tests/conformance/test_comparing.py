@@ -60,6 +60,13 @@ def test_values_are_the_same_or_not(some: Any, other: Any, are_same: bool) -> No
             id="of a pair",
         ),
         pytest.param(
+            [{"id": 7, "x": 2}, {"id": 8, "x": 1}],
+            [{"id": 1, "x": 1}, {"id": 2, "x": 2}],
+            "'id' is 7 instead of 2, in {'id': 7, 'x': 2}; 2 differ",
+            id="of the closest",
+        ),
+        pytest.param([(1,)], [(2,)], "missing (2,); besides (1,)", id="all parts"),
+        pytest.param(
             list("abcd"),
             [],
             "besides 'a'; besides 'b'; besides 'c'; 4 in all",

@@ -119,37 +119,45 @@ def _parted(
 def difference(found: Sequence[object], expected: Sequence[object]) -> str:
     """Say in what two lists differ, apart from their order."""
     besides, missing = _parted(found, expected)
-    if len(besides) == len(missing) == 1 and (inner := parts(besides[0], missing[0])):
-        return f"{inner}, in {shortened(besides[0])}"
+    count = len(besides) + len(missing)
+    if besides and len(besides) == len(missing):
+        closest = min(missing, key=lambda each: len(_differing(besides[0], each)))
+        if 0 < len(_differing(besides[0], closest)) < len(_pairs(besides[0], closest)):
+            more = f"; {len(besides)} differ" if len(besides) > 1 else ""
+            return f"{parts(besides[0], closest)}, in {shortened(besides[0])}{more}"
 
     words = [
         f"{word} {shortened(each)}"
         for word, values in (("missing", missing), ("besides", besides))
         for each in values[:_FEW]
     ]
-    count = len(besides) + len(missing)
     more = f"; {count} in all" if count > len(words) else ""
     return "; ".join(words) + more if words else "the same in another order"
 
 
 def parts(found: Any, expected: Any) -> str:
-    """Say which parts of two values differ, if they have the same parts."""
-    if isinstance(found, Mapping) and isinstance(expected, Mapping):
-        names: list[Any] = list(dict.fromkeys([*expected, *found]))
-        pairs = [
-            (name, found.get(name, _NOTHING), expected.get(name, _NOTHING))
-            for name in names
-        ]
-    elif _are_alike(found, expected):
-        pairs = [(i, *pair) for i, pair in enumerate(zip(found, expected, strict=True))]
-    else:
-        return ""
-
-    differing = [pair for pair in pairs if not same(pair[1], pair[2])]
+    """Say which parts of two values differ, if they have parts."""
     return ", ".join(
         f"{name!r} is {shortened(value)} instead of {shortened(wanted)}"
-        for name, value, wanted in differing
+        for name, value, wanted in _differing(found, expected)
     )
+
+
+def _differing(found: Any, expected: Any) -> list[tuple[Any, Any, Any]]:
+    return [pair for pair in _pairs(found, expected) if not same(pair[1], pair[2])]
+
+
+def _pairs(found: Any, expected: Any) -> list[tuple[Any, Any, Any]]:
+    """Return the parts of two values side by side, by their names or positions."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        return [
+            (name, found.get(name, _NOTHING), expected.get(name, _NOTHING))
+            for name in dict.fromkeys([*expected, *found])
+        ]
+    if _are_alike(found, expected):
+        return [(i, *pair) for i, pair in enumerate(zip(found, expected, strict=True))]
+
+    return []
 
 
 def _are_alike(found: Any, expected: Any) -> bool:
