@@ -41,6 +41,18 @@ def test_values_are_the_same_or_not(some: Any, other: Any, are_same: bool) -> No
 
 
 @pytest.mark.once
+def test_values_of_a_local_class_are_compared_by_what_they_hold() -> None:
+    """They cannot be pickled."""
+
+    class Local:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+    assert same(Local("a"), Local("a"))
+    assert not same(Local("a"), Local("b"))
+
+
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("found", "expected", "words"),
     [
