@@ -231,14 +231,14 @@ def test_writes_are_undone_in_the_end(
     def send(cls: Any, signal: Any) -> None:
         publish(signal.text)
         db.session.execute(sa.insert(note).values(text=signal.text))
-        db.session.execute(sa.text("UPDATE note SET text = 'sent' WHERE id = 1"))
+        db.session.execute(sa.text("UPDATE note SET text = 'sent' WHERE id = 1000"))
 
     model = signal_model(
         db, send_signalbus_message=classmethod(send), send_signalbus_messages=LEFT_OUT
     )
     app = start(db)
     with app.app_context():
-        db.session.execute(sa.insert(note).values(id=1, text="precious"))
+        db.session.execute(sa.insert(note).values(id=1000, text="precious"))
         db.session.commit()
 
     report = check_signal_model(model, app, broker=kit_broker)
@@ -246,4 +246,4 @@ def test_writes_are_undone_in_the_end(
     with app.app_context():
         rows = db.session.execute(sa.select(note)).all()
     assert report.failures == []
-    assert rows == [(1, "precious")]
+    assert rows == [(1000, "precious")]
