@@ -21,6 +21,7 @@ def make_app(
     elsewhere: str | None = None,
     broker: RecordingBroker | None = None,
     isolation_level: str | None = None,
+    **execution_options: Any,
 ) -> Flask:
     app = Flask("conformance")
     app.config.update(
@@ -28,7 +29,8 @@ def make_app(
         SQLALCHEMY_BINDS={"elsewhere": elsewhere} if elsewhere else {},
         SQLALCHEMY_ENGINE_OPTIONS=(
             {"isolation_level": isolation_level} if isolation_level else {}
-        ),
+        )
+        | {"execution_options": execution_options},
     )
     db.init_app(app)
     app.extensions["broker"] = broker or RecordingBroker()

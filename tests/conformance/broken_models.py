@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 
-from conformance.applications import LEFT_OUT, signal_model
+from conformance.applications import LEFT_OUT, publish, signal_model
 
 Model = type[Any]
 
@@ -137,6 +137,27 @@ def with_a_deferred_reference(db: SQLAlchemy) -> Model:
 
 def without_transactions(db: SQLAlchemy) -> Model:
     return _altered(db, "ALTER TABLE altered ENGINE=MyISAM")
+
+
+def noting_elsewhere(db: SQLAlchemy) -> Model:
+    """Make a model whose sender commits what it writes, and then is refused."""
+    note = db.Table(
+        "note",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("text", sa.String(50)),
+        bind_key="elsewhere",
+    )
+
+    def send(cls: Model, signal: Any) -> None:
+        publish(signal.text)
+        with db.engines["elsewhere"].begin() as connection:
+            connection.execute(sa.insert(note).values(text=signal.text))
+
+    return signal_model(
+        db,
+        send_signalbus_message=classmethod(send),
+        send_signalbus_messages=LEFT_OUT,
+    )
 
 
 def sending_on_insert(db: SQLAlchemy) -> Model:

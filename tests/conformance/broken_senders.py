@@ -3,11 +3,17 @@
 What takes ``signals`` is a bulk sender.
 """
 
+import socket
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import sqlalchemy as sa
+from flask import current_app
+from sqlalchemy.orm import Session
+
 from conformance.applications import publish, send_many, send_one
+from swpt_pythonlib.flask_signalbus import SignalsRefused
 
 Model = type[Any]
 
@@ -66,9 +72,44 @@ def iterates_twice(cls: Model, signals: Iterable[Any]) -> None:
     send_many(cls, signals)
 
 
-def needs_a_first_signal(cls: Model, signals: Iterable[Any]) -> None:
-    first, *others = signals
-    send_many(cls, [first, *others])
+def waits_for_the_flush(cls: Model, signal: Any) -> None:
+    with Session(cls.query.session.get_bind(cls).engine) as own, own.begin():
+        own.execute(sa.update(cls).where(cls.id == signal.id).values(text="sent"))
+    publish(signal.text)
+
+
+def names_the_wrong_ones(cls: Model, signals: Iterable[Any]) -> None:
+    signals, refused = list(signals), []
+    for signal, following in zip(signals, signals[1:] + signals[:1], strict=True):
+        try:
+            publish(signal.text)
+        except Exception:
+            refused.append(following)
+    if refused:
+        raise SignalsRefused(refused)
+
+
+def knows_one_error_only(cls: Model, signal: Any) -> None:
+    with suppress(TimeoutError):
+        publish(signal.text)
+
+
+def asks_for_no_confirmation(cls: Model, signal: Any) -> None:
+    current_app.extensions["broker"].queue(signal.text)
+
+
+def exits(cls: Model, signal: Any) -> None:
+    raise SystemExit(1)
+
+
+def reads_what_may_be_null(cls: Model, signal: Any) -> None:
+    publish(f"{signal.text} {signal.note.upper()}")
+
+
+def reaches_for_the_network(cls: Model, signal: Any) -> None:
+    publish(signal.text)
+    with suppress(Exception):
+        socket.create_connection(("127.0.0.1", 9), timeout=1)
 
 
 def calls_a_method(cls: Model, signal: Any) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from conformance.applications import make_app
 from support.capabilities import LEVELS
-from swpt_pythonlib.flask_signalbus.testing import RecordingBroker
+from swpt_pythonlib.flask_signalbus.testing import BrokerRefused, RecordingBroker
 
 Start = Callable[[SQLAlchemy], Flask]
 
@@ -70,4 +70,5 @@ def do_not_wait_for_the_disk(connection: Any, record: object) -> None:
 
 @pytest.fixture
 def kit_broker() -> RecordingBroker:
-    return RecordingBroker()
+    """Return a broker fake that refuses in two ways."""
+    return RecordingBroker(error=[BrokerRefused, TimeoutError])

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 
 from conformance import broken_models, broken_senders, buses
-from conformance.applications import signal_model
+from conformance.applications import LEFT_OUT, signal_model
 
 
 @dataclass(frozen=True)
@@ -343,8 +343,6 @@ SENDERS = (
     with_sender(
         broken_senders.sends_nothing,
         "one_accepted_message_per_row",
-        "single_send_propagates_broker_errors",
-        "batch_equals_single",
     ),
     with_sender(
         broken_senders.sends_twice,
@@ -358,7 +356,6 @@ SENDERS = (
     ),
     with_sender(broken_senders.sends_something_else, "batch_equals_single"),
     with_sender(broken_senders.iterates_twice, "batch_accepts_any_iterable"),
-    with_sender(broken_senders.needs_a_first_signal, "batch_accepts_any_iterable"),
     with_sender(broken_senders.calls_a_method, "send_needs_columns_only"),
     with_sender(broken_senders.reads_what_the_class_has, "send_method_reads_columns"),
     with_sender(broken_senders.commits, "send_does_not_end_the_flushing_transaction"),
@@ -366,5 +363,33 @@ SENDERS = (
         broken_senders.closes_the_session, "send_does_not_end_the_flushing_transaction"
     ),
     with_sender(broken_senders.queries, "send_emits_no_sql"),
+    with_sender(
+        broken_senders.knows_one_error_only, "single_send_propagates_broker_errors"
+    ),
+    with_sender(
+        broken_senders.asks_for_no_confirmation, "one_accepted_message_per_row"
+    ),
+    with_sender(broken_senders.exits, "send_needs_columns_only"),
+    with_sender(broken_senders.reaches_for_the_network, "send_needs_columns_only"),
+    with_sender(
+        broken_senders.waits_for_the_flush,
+        "real_flush_sends_and_deletes",
+        "send_emits_no_sql",
+    ),
+    with_sender(
+        broken_senders.names_the_wrong_ones, "real_flush_keeps_what_is_refused"
+    ),
+    specimen(
+        "writes that are committed elsewhere",
+        "real_flush_takes_back_writes",
+        model=broken_models.noting_elsewhere,
+    ),
+    with_attributes(
+        "NULL is not expected",
+        "send_copes_with_null",
+        note=partial(sa.Column, sa.String(20)),
+        send_signalbus_message=classmethod(broken_senders.reads_what_may_be_null),
+        send_signalbus_messages=LEFT_OUT,
+    ),
     with_sender(broken_senders.insists_on_the_order, "send_is_silent_about_order"),
 )

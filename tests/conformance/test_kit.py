@@ -47,7 +47,7 @@ def test_the_checks_come_in_an_order_that_does_not_change() -> None:
 
     assert list(all_checks()) == list(all_checks())
     assert list(dict.fromkeys(kinds)) == ["static", "bus", "sender"]
-    assert len(kinds) == 41
+    assert len(kinds) == 46
 
 
 def test_every_check_has_a_rule_and_a_reason() -> None:
@@ -59,7 +59,11 @@ def test_every_check_has_a_rule_and_a_reason() -> None:
 def test_advice_is_off_unless_asked_for() -> None:
     advice = {name for name, check in all_checks().items() if check.is_advice}
 
-    assert advice == {"check_send_emits_no_sql", "check_send_is_silent_about_order"}
+    assert advice == {
+        "check_send_emits_no_sql",
+        "check_send_is_silent_about_order",
+        "check_send_copes_with_null",
+    }
     assert set(all_checks()) - set(all_checks(advice=False)) == advice
 
 
@@ -91,7 +95,7 @@ def test_tests_are_named_by_model_and_check() -> None:
     names = list(parameters(parametrize_signal_models(db)))
 
     assert names[0] == "Signal-has_own_table_and_primary_key"
-    assert len(names) == 39
+    assert len(names) == 43
 
 
 def test_models_of_one_name_are_told_apart() -> None:
@@ -204,10 +208,10 @@ def test_a_report_tells_it_all(start: Start) -> None:
     report = check_signal_model(model, start(db))
 
     assert str(report) == (
-        "signal models: 1 models, 39 checks, 9 passed, 1 failed, 29 skipped "
-        "(29 blocked by check_burst_count_is_positive_int)"
+        "signal models: 1 models, 43 checks, 10 passed, 1 failed, 32 skipped "
+        "(32 blocked by check_burst_count_is_positive_int)"
     )
-    assert report.as_dict()["counts"] == {"passed": 9, "failed": 1, "skipped": 29}
+    assert report.as_dict()["counts"] == {"passed": 10, "failed": 1, "skipped": 32}
     with pytest.raises(ConformanceFailure) as raised:
         report.raise_for_failures()
     assert str(raised.value).splitlines() == [
@@ -383,7 +387,7 @@ def test_the_kit_does_without_pytest() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
 
-    assert (done.stdout, done.stderr) == ("41\n", "")
+    assert (done.stdout, done.stderr) == ("46\n", "")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

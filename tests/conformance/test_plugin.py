@@ -91,8 +91,8 @@ def test_the_summary_counts_the_checks(pytester: pytest.Pytester) -> None:
 
     result = pytester.runpytest_inprocess("-q", "-p", "no:randomly")
 
-    result.assert_outcomes(passed=29, skipped=10)
+    result.assert_outcomes(passed=30, skipped=13)
     result.stdout.fnmatch_lines(
-        "signal models: 1 models, 39 checks, 29 passed, 10 skipped "
-        "(2 need a second connection, 1 needs row locks, 7 need a broker)"
+        "signal models: 1 models, 43 checks, 30 passed, 13 skipped "
+        "(2 need a second connection, 1 needs row locks, 10 need a broker)"
     )

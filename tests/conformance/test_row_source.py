@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask, g
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.orm import validates
+from sqlalchemy.orm import Session, validates
 
 from conformance.applications import Database, signal_model
 from swpt_pythonlib.flask_signalbus.testing import (
@@ -108,6 +108,40 @@ def test_a_value_that_a_type_refuses_is_named(start: Start) -> None:
         " needed')."
         f" The column 'e_mail' does not take the value 'sample 0006'. {REMEDY}"
     )
+
+
+def test_a_value_that_cannot_be_read_back_is_named(start: Start) -> None:
+    class Sealed(sa.types.TypeDecorator[str]):
+        impl = sa.String(20)
+        cache_ok = True
+
+        def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+            raise ValueError("cannot decrypt")
+
+    db = Database()
+    model = signal_model(db, token=sa.Column(Sealed, nullable=False))
+
+    assert message_of(model, start(db)) == (
+        "The column 'token' of 'Signal' was given the value 'sample 0006', and cannot"
+        f" be read back: ValueError('cannot decrypt'). {REMEDY}"
+    )
+
+
+def test_a_row_of_another_session_is_told_from_a_bad_one(start: Start) -> None:
+    db = Database()
+    model = signal_model(db)
+    session = Session()
+
+    def make(i: int) -> Any:
+        row = model(text="x")
+        session.add(row)
+        return row
+
+    message = message_of(model, start(db), make)
+
+    session.close()
+    assert "is already attached to session" in message
+    assert "return rows that are in no session yet" in message
 
 
 def test_a_default_that_needs_a_request_is_named(start: Start) -> None:
@@ -257,7 +291,7 @@ def test_a_sender_that_does_not_know_the_sample_fails_once(
     assert "raised KeyError('sample 0" in failure.reason
     assert "  hint:     it got the sample values text='sample 0" in failure.reason
     assert "pass rows={Signal: lambda i: Signal(…)}" in failure.reason
-    assert "6 blocked by check_send_needs_columns_only" in str(report)
+    assert "9 blocked by check_send_needs_columns_only" in str(report)
 
 
 def test_a_sender_that_does_not_know_a_row_by_hand_blames_the_function(
@@ -284,7 +318,7 @@ def test_an_answer_of_none_is_not_blamed_on_the_row(
     start: Start, kit_broker: RecordingBroker
 ) -> None:
     def send(cls: type[Any], signal: Any) -> None:
-        response: Any = kit_broker.accept(signal.text)  # type: ignore[func-returns-value]
+        response: Any = kit_broker.accept(signal.text)
         response.raise_for_status()
 
     db = Database()

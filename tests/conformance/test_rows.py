@@ -31,6 +31,19 @@ class Shouted(sa.types.TypeDecorator[str]):
         (sa.BigInteger(), 4),
         (mysql.TINYINT(), 4),
         (mysql.YEAR(), 2003),
+        (sa.Numeric(1), Decimal(3)),
+        (sa.CHAR(), "3"),
+        (sa.BINARY(), b"\3"),
+        (mysql.BIT(2), 3),
+        (mysql.LONGBLOB(), b"\0\0\0\0\0\0\0\3"),
+        (postgresql.BIT(4), "0011"),
+        (postgresql.MONEY(), "3.50"),
+        (postgresql.OID(), 4),
+        (postgresql.TSVECTOR(), "'sample3'"),
+        (postgresql.JSONPATH(), "$.sample[3]"),
+        (postgresql.DOMAIN("short", sa.String(4)), "3"),
+        (postgresql.INT4RANGE(), postgresql.Range(3, 4)),
+        (postgresql.NUMMULTIRANGE(), [postgresql.Range(Decimal(3), Decimal(4))]),
         (sa.String(), "sample 0003"),
         (sa.String(4), "3"),
         (sa.Text(), "sample 0003"),
@@ -68,6 +81,23 @@ def test_a_type_has_a_sample(column_type: Any, value: object) -> None:
     model = signal_model(Database(), value=sa.Column(column_type, nullable=False))
 
     assert default_row(model, 3).value == value
+
+
+def test_values_may_be_passed_for_what_cannot_be_guessed() -> None:
+    model = signal_model(
+        Database(), other_id=sa.Column(sa.ForeignKey("signal.id"), nullable=False)
+    )
+
+    row = default_row(model, 3, other_id=1)
+
+    assert (row.other_id, row.text) == (1, "sample 0003")
+
+
+def test_a_value_for_nothing_is_an_error() -> None:
+    model = signal_model(Database())
+
+    with pytest.raises(TypeError, match="'Signal' has no attribute 'txt'"):
+        default_row(model, 3, txt="x")
 
 
 def test_what_is_filled_in_elsewhere_is_left_alone() -> None:

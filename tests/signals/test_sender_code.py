@@ -138,10 +138,10 @@ def test_the_error_of_a_sender_that_calls_a_method_says_what_it_has_got(
     with pytest.raises(AttributeError) as caught:
         db.signalbus.flushmany()
 
-    assert caught.value.__notes__ == [
+    assert caught.value.__notes__[0] == (
         "A sender gets a row of the table of 'Greeting', and no instance of the model:"
         " 'greet' is not one of its columns."
-    ]
+    )
 
 
 def test_another_attribute_error_of_a_sender_is_left_alone(make_db: DBFactory) -> None:
@@ -154,4 +154,4 @@ def test_another_attribute_error_of_a_sender_is_left_alone(make_db: DBFactory) -
     with pytest.raises(AttributeError) as caught:
         db.signalbus.flushmany()
 
-    assert not hasattr(caught.value, "__notes__")
+    assert not any("A sender gets" in note for note in caught.value.__notes__)

@@ -181,7 +181,6 @@ def test_there_is_one_logger() -> None:
             ):
                 named.setdefault(ast.unparse(node.args[0]), []).append(path.stem)
 
-    named.pop("__name__", None)  # of '_reflection'
     assert named == {"__package__": ["_logs"]}
 
 

@@ -1,19 +1,9 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
 from flask import Flask
-from shop.extensions import db
 from shop.models import OrderPlaced, place_order
 
 from swpt_pythonlib.flask_signalbus.testing import Outbox, RecordingBroker
-
-
-@pytest.fixture(autouse=True)
-def _clean_outbox(app: Flask) -> Iterator[None]:
-    yield
-    with app.app_context():
-        db.session.query(OrderPlaced).delete()
-        db.session.commit()
 
 
 def test_an_order_is_recorded(app: Flask, signalbus_outbox: Outbox) -> None:

@@ -57,9 +57,9 @@ def results_of(
             yield Result(name, rule.name, "passed")
 
 
-def blocked_by(check: str) -> str:
+def blocked_by(check: str, outcome: str = "failure") -> str:
     """Say that a check is not tried because another one has failed."""
-    return f"blocked by {check}: see its failure"
+    return f"blocked by {check}: see its {outcome}"
 
 
 def _explanation(model: str, rule: Rule[Subject], fault: Fault) -> str:

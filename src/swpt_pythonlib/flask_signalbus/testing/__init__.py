@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .._reports import Result
-from .broker import BrokerRefused, RecordingBroker
+from .broker import BrokerRefused, Confirmation, RecordingBroker
 from .catalogue import all_checks, signal_models
 from .definition import Check
 from .failures import CannotCheck, ConformanceFailure
@@ -26,6 +26,7 @@ __all__ = [
     "BrokerRefused",
     "CannotCheck",
     "Check",
+    "Confirmation",
     "ConformanceFailure",
     "Outbox",
     "RecordingBroker",

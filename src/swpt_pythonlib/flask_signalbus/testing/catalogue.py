@@ -10,14 +10,17 @@ from flask_sqlalchemy import SQLAlchemy
 
 from .._models import full_name, has_bulk_sender, signal_models_of
 from . import (
+    checks_advice,
     checks_bus,
     checks_concurrency,
     checks_database,
     checks_failures,
+    checks_flush,
+    checks_refusals,
     checks_senders,
     checks_static,
 )
-from .definition import Check
+from .definition import Check, version_of
 
 
 def all_checks(checks: str | None = None, *, advice: bool = True) -> dict[str, Check]:
@@ -32,20 +35,13 @@ def all_checks(checks: str | None = None, *, advice: bool = True) -> dict[str, C
     found = {
         check.name: check
         for check in _CHECKS
-        if (checks is None or _version(check.since) <= _version(checks))
+        if (checks is None or version_of(check.since) <= version_of(checks))
         and (advice or not check.is_advice)
     }
     if not found:
         raise ValueError(f"There were no checks in the release '{checks}'.")
 
     return found
-
-
-def _version(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split("."))
-    except ValueError:
-        raise ValueError(f"'{text}' is not a release like '1.0'.") from None
 
 
 def concerns(check: Check, model: type[Any]) -> bool:
@@ -66,7 +62,11 @@ def signal_models(db: SQLAlchemy) -> list[type[Any]]:
 
 def _checks_in(module: ModuleType) -> Iterator[Check]:
     """Yield the checks that a module defines, from top to bottom."""
-    return (value for value in vars(module).values() if isinstance(value, Check))
+    return (
+        value
+        for value in vars(module).values()
+        if isinstance(value, Check) and value.run.__module__ == module.__name__
+    )
 
 
 _CHECKS = (
@@ -76,4 +76,7 @@ _CHECKS = (
     *_checks_in(checks_failures),
     *_checks_in(checks_concurrency),
     *_checks_in(checks_senders),
+    *_checks_in(checks_refusals),
+    *_checks_in(checks_flush),
+    *_checks_in(checks_advice),
 )

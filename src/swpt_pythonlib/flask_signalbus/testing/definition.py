@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .._reports import anchor_of
-from .harness import Harness, Need
+from .harness import Harness
+from .subject import Need
 
 Kind = Literal["static", "bus", "sender"]
 
@@ -21,6 +22,7 @@ class Check:
         table with its send methods replaced, ``"sender"`` calls the send methods.
     :param rule: The rule in a sentence.
     :param why: Why breaking the rule matters.
+    :param after: The checks whose failure explains why this one would fail too.
     :param needs: What has to be there: ``"broker"``, ``"second_connection"``,
         ``"row_locks"``.
     :param of_bulk_sender: Whether it only concerns models with a bulk sender.
@@ -30,7 +32,7 @@ class Check:
 
     .. versionadded:: 1.0
     .. versionchanged:: 1.1
-        Added ``records``.
+        Added ``records`` and ``after``.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Check:
     is_advice: bool = False
     since: str = "1.0"
     records: bool = True
+    after: tuple[Check, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -57,6 +60,8 @@ def check(
     needs: tuple[Need, ...] = (),
     of_bulk_sender: bool = False,
     is_advice: bool = False,
+    since: str = "1.0",
+    after: tuple[Check, ...] = (),
 ) -> Callable[[Callable[[Harness], None]], Check]:
     """Make a check of a function; its docstring is the rule."""
 
@@ -70,6 +75,19 @@ def check(
             needs=needs,
             of_bulk_sender=of_bulk_sender,
             is_advice=is_advice,
+            since=since,
+            after=after,
         )
 
     return make
+
+
+def version_of(release: str) -> tuple[int, ...]:
+    """Return a release like ``"1.0"`` in a form that compares.
+
+    :raises ValueError: If it is not one.
+    """
+    try:
+        return tuple(int(part) for part in release.split("."))
+    except ValueError:
+        raise ValueError(f"'{release}' is not a release like '1.0'.") from None

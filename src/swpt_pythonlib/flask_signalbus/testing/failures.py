@@ -25,14 +25,22 @@ class CannotCheck(RuntimeError):
 
 
 class Finding(Exception):
-    """What a check found; whoever runs the check adds the model and the reason."""
+    """What a check found; whoever runs the check adds the model and the reason.
 
-    def __init__(self, fault: Fault) -> None:
+    :param brief: What to say of it where other checks are blocked by it.
+    :param why: Why it matters, if for another reason than the check gives.
+    """
+
+    def __init__(self, fault: Fault, brief: str = "", why: str = "") -> None:
         super().__init__(fault.found)
         self.fault = fault
+        self.brief = brief
+        self.why = why
 
 
-def expect(holds: bool, *, found: str, expected: str, hint: str = "") -> None:
+def expect(
+    holds: bool, *, found: str, expected: str, hint: str = "", brief: str = ""
+) -> None:
     """Raise a finding unless the expectation holds."""
     if not holds:
-        raise Finding(Fault(found, expected, hint))
+        raise Finding(Fault(found, expected, hint), brief)

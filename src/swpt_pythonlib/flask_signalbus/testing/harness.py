@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property
-from typing import Any, Literal
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from typing import Any
 
-import sqlalchemy as sa
 from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapper
 
 from .._rules import Fault
-from ..signalbus import SignalBus
 from .broker import RecordingBroker
+from .comparing import difference, shortened
 from .failures import CannotCheck, Finding, expect
-from .outside import Capabilities, Key, OutsideView, StatementBudget
+from .outside import Key, StatementBudget
 from .recorder import Answer, Recorder, RunawayFlush, accept
 from .row_source import RowFactory, RowSource
-
-#: What a check may need beside the model and its table.
-Need = Literal["broker", "second_connection", "row_locks"]
+from .subject import UNWRAP, Subject
 
 #: How many rows a check records, and how many are flushed in one burst.
 BURST = 2
@@ -33,7 +32,7 @@ ROWS = 3 * BURST + 1
 _STATEMENTS_PER_ROW = 10
 
 
-class Harness:
+class Harness(Subject):
     """One signal model in one application, ready to be tried.
 
     :param model: The signal model.
@@ -52,66 +51,16 @@ class Harness:
         broker: RecordingBroker | None = None,
         release: str | None = None,
     ) -> None:
-        self.model = model
+        super().__init__(model, app, has_broker=broker is not None)
         self.release = release
-        self.app = app
-        self.has_broker: bool = broker is not None
         self.broker: RecordingBroker = (
             broker if broker is not None else RecordingBroker()
         )
         self.rows: RowSource = RowSource(model, rows)
         self.budget: StatementBudget = StatementBudget()
-
-    @property
-    def db(self) -> SQLAlchemy:
-        """The Flask-SQLAlchemy extension of the application."""
-        extension: SQLAlchemy = self._extension("sqlalchemy")
-        return extension
-
-    @property
-    def bus(self) -> SignalBus:
-        """The signal bus of the application."""
-        extension: SignalBus = self._extension("signalbus")
-        return extension
-
-    @property
-    def mapper(self) -> Mapper[Any]:
-        """How the model is mapped."""
-        mapper: Mapper[Any] = sa.inspect(self.model)
-        return mapper
-
-    @cached_property
-    def table(self) -> OutsideView:
-        """The model's table, as another connection sees it.
-
-        :raises CannotCheck: If the application has no engine of its own.
-        """
-        with self.app.app_context():
-            engine = self.db.session.get_bind(self.model)
-        if not isinstance(engine, Engine):
-            raise CannotCheck(
-                f"The session is bound to {engine!r}, not to an engine: the suite "
-                f"wraps db.session in a transaction that is rolled back. {_UNWRAP}"
-            )
-
-        return OutsideView(self.model, engine)
-
-    @cached_property
-    def capabilities(self) -> Capabilities:
-        """What the model's database can do."""
-        return Capabilities.probe(self.table.engine)
-
-    def has(self, need: Need) -> bool:
-        """Tell whether something is there that a check needs."""
-        if need == "broker":
-            return self.has_broker
-
-        has: bool = getattr(self.capabilities, need)
-        return has
-
-    def list_models(self) -> list[type[Any]]:
-        """Ask the bus for the signal models that it knows."""
-        return self.bus.get_signal_models()
+        self.findings: dict[str, Finding | None] = {}
+        self._stand_ins = 0
+        self._is_readable = False
 
     @contextmanager
     def clean_table(self) -> Iterator[None]:
@@ -154,18 +103,37 @@ class Harness:
             not reach the database.
         """
         before = self.table.count()
-        with self.recording():
+        with self._muting_senders(), self.recording():
             self.db.session.add_all(self.rows.make_many(count))
             self.db.session.commit()
+            inside = self.table.seen_by(self.db.session)
+        self._expect_readable()
         keys = self.table.keys()
-        if len(keys) != before + count:
+        if len(keys) == before + count:
+            return keys
+
+        what = f"{count} rows were committed through db.session, but"
+        seen = len(keys) - before
+        if inside == len(keys):
             raise CannotCheck(
-                f"{count} rows were committed through db.session, but another "
-                f"connection sees {len(keys) - before} of them: the suite wraps "
-                f"db.session in a transaction that is rolled back. {_UNWRAP}"
+                f"{what} {seen} of them are there: something sends or deletes them at"
+                f" the commit. Does a listener flush the signal bus? Turn it off here."
             )
 
-        return keys
+        raise CannotCheck(
+            f"{what} another connection sees {seen} of them: the suite wraps "
+            f"db.session in a transaction that is rolled back. {UNWRAP}"
+        )
+
+    def _expect_readable(self) -> None:
+        """Expect that the values of the rows survive a round trip, once."""
+        if self._is_readable:
+            return
+
+        for name in self.table.attributes:
+            with self.rows.answering_for(name):
+                self.table.read(name)
+        self._is_readable = True
 
     @contextmanager
     def recorder(
@@ -178,14 +146,30 @@ class Harness:
             with self.app.app_context():
                 senders = recorder.replacing_senders(self.model, bulk=bulk, burst=burst)
                 stack.enter_context(senders)
+            stack.enter_context(self.replacing())
             yield recorder
 
-    def flushmany(self, *models: type[Any]) -> int:
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Note that somebody stands in for the send methods."""
+        self._stand_ins += 1
+        try:
+            yield
+        finally:
+            self._stand_ins -= 1
+
+    def _muting_senders(self) -> AbstractContextManager[object]:
+        """Let nothing be sent where nobody stands in for the send methods."""
+        return nullcontext() if self._stand_ins else self.recorder(burst=None)
+
+    def flushmany(
+        self, *models: type[Any], statements_per_row: int = _STATEMENTS_PER_ROW
+    ) -> int:
         """Flush the given models, by default the one under test, within a budget."""
         rows = self.table.count()
         try:
             with (
-                self.budget.of(_STATEMENTS_PER_ROW * (rows + 1)),
+                self.budget.of(statements_per_row * (rows + 1)),
                 self.app.app_context(),
             ):
                 return self.bus.flushmany(models or (self.model,))
@@ -234,14 +218,14 @@ class Harness:
         found = self.table.keys()
         expect(
             found == list(keys),
-            found=f"{len(found)} pending rows {when}: {found}",
-            expected=f"{len(keys)} rows: {list(keys)}",
+            found=f"{len(found)} pending rows {when}: {difference(found, keys)}",
+            expected=f"{len(keys)} rows: {shortened(list(keys))}",
         )
 
     def key_of(self, signal: Any) -> Key:
         """Return the primary key of what was sent."""
         try:
-            return tuple(getattr(signal, name) for name in self.table.key_attributes)
+            return self.table.key_of(signal)
         except Exception as exc:
             raise Finding(
                 Fault(
@@ -253,18 +237,26 @@ class Harness:
     def as_sent(self, count: int) -> list[Any]:
         """Return signals, as the bus hands them to the send methods."""
         self.record(count)
+        return self.flushed()
+
+    def flushed(self) -> list[Any]:
+        """Return what is pending, as the bus hands it to the send methods."""
         with self.recorder() as recorder:
             self.flush()
         return recorder.signals
 
-    def _extension(self, name: str) -> Any:
-        if name not in self.app.extensions:
-            raise CannotCheck(
-                f"The application has no extension '{name}'; call 'init_app' of a "
-                f"database with 'SignalBusMixin' first."
-            )
+    def with_nulls(self) -> list[Any]:
+        """Return signals with NULL in each of the nullable columns, and in all.
 
-        return self.app.extensions[name]
+        Those that the model or the database does not allow are left out.
+        """
+        names = self.rows.nullable
+        with self._muting_senders(), self.app.app_context():
+            for nulls in [*([name] for name in names), names]:
+                with suppress(Exception), self.db.session.begin_nested():
+                    self.db.session.add(self.rows.make_with(nulls))
+            self.db.session.commit()
+        return self.flushed()
 
 
 @contextmanager
@@ -277,9 +269,3 @@ def _without_logging() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-_UNWRAP = (
-    "Commits are what is being checked: let this test use the database without the "
-    "wrapping, and delete the rows afterwards."
-)

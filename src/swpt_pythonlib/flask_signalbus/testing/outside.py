@@ -11,10 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from .._dialects import traits_of
+from .comparing import bind, hashable, same
 from .failures import CannotCheck
 from .recorder import RunawayFlush
 from .rows import mapped_columns
@@ -64,6 +66,11 @@ class OutsideView:
         assert isinstance(table, sa.Table)
         return table
 
+    @property
+    def name(self) -> str:
+        """The name of the table, without its schema."""
+        return self._table.name
+
     @cached_property
     def attributes(self) -> list[str]:
         """The names of the attributes that are columns."""
@@ -80,12 +87,16 @@ class OutsideView:
 
         :raises CannotCheck: If so.
         """
-        table = self._table
-        if not sa.inspect(self.engine).has_table(table.name, schema=table.schema):
+        # Not asked by its name, which the engine may translate.
+        nothing = sa.select(sa.literal(1)).select_from(self._table).where(sa.false())
+        try:
+            with self._session() as session:
+                session.execute(nothing)
+        except DBAPIError as exc:
             raise CannotCheck(
-                f"The table '{table.fullname}' does not exist; create the tables "
-                f"first: db.create_all()."
-            )
+                f"The table '{self._table.fullname}' does not exist, or may not be "
+                f"read; create the tables first: db.create_all()."
+            ) from exc
 
     def require_empty_table(self) -> None:
         """Refuse to work where there is no table, or one that is in use.
@@ -101,23 +112,42 @@ class OutsideView:
 
     def keys(self) -> list[Key]:
         """Return the primary keys of all rows, in their order."""
-        return [tuple(row) for row in self._select(self.key_attributes)]
+        return list(map(self.key_of, self.rows()))
+
+    def rows(self) -> Sequence[sa.Row[Any]]:
+        """Return the primary keys of all rows, with the values that were read."""
+        return self._select(self.key_attributes)
+
+    def key_of(self, signal: Any) -> Key:
+        """Return what stands for a primary key, whatever the types of its values."""
+        dialect = self.engine.dialect
+        columns = mapped_columns(self._mapper)
+        return tuple(
+            hashable(getattr(signal, name), columns[name], dialect)
+            for name in self.key_attributes
+        )
 
     def count(self) -> int:
         """Return how many rows there are."""
         with self._session() as session:
-            statement = sa.select(sa.func.count()).select_from(self._model)
-            return session.scalars(statement).one()
+            return self.seen_by(session)
+
+    def seen_by(self, session: Any) -> int:
+        """Return how many rows a session sees."""
+        statement = sa.select(sa.func.count()).select_from(self._model)
+        count: int = session.scalars(statement).one()
+        return count
 
     def stored(self) -> dict[Key, dict[str, Any]]:
         """Return every row's attributes by its primary key."""
         rows = self._select(self.attributes)
-        return {
-            tuple(getattr(row, name) for name in self.key_attributes): row._asdict()
-            for row in rows
-        }
+        return {self.key_of(row): row._asdict() for row in rows}
 
-    def finds(self, key: Key) -> bool:
+    def read(self, name: str) -> None:
+        """Read an attribute of all rows."""
+        self._select([name])
+
+    def finds(self, key: Sequence[Any]) -> bool:
         """Tell whether the key leads to exactly one row."""
         columns = [getattr(self._model, name) for name in self.key_attributes]
         matches = [column == value for column, value in zip(columns, key, strict=True)]
@@ -135,6 +165,17 @@ class OutsideView:
         if self.count():
             with self._session() as session, session.begin():
                 session.execute(sa.delete(self._model))
+
+    def are_same(self, name: str, some: Any, other: Any) -> bool:
+        """Tell whether two values of an attribute are the same to the database."""
+        if same(some, other):
+            return True
+
+        column, dialect = mapped_columns(self._mapper)[name], self.engine.dialect
+        try:
+            return same(bind(some, column, dialect), bind(other, column, dialect))
+        except Exception:
+            return False
 
     def _select(self, names: Sequence[str]) -> Sequence[sa.Row[Any]]:
         columns = [getattr(self._model, name) for name in names]
@@ -155,7 +196,10 @@ class OutsideView:
 
         def set_timeout(connection: Connection) -> None:
             if statement is not None:
-                connection.exec_driver_sql(statement.format(LOCK_TIMEOUT))
+                # Behind SQLAlchemy's back: nobody counts it among their statements.
+                cursor = connection.connection.cursor()
+                cursor.execute(statement.format(LOCK_TIMEOUT))
+                cursor.close()
 
         with listening(self.engine, "begin", set_timeout):
             yield

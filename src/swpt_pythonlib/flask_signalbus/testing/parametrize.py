@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from .._models import full_name
+from .._reports import blocked_by
 from .broker import RecordingBroker
 from .catalogue import all_checks, concerns, signal_models
 from .definition import Check
@@ -21,6 +24,9 @@ from .row_source import RowFactory
 from .runner import obstacle_to, run
 
 Expected = Mapping[tuple[type[Any], str], str]
+
+#: Functions for some models, or one for all of them.
+Rows = Mapping[type[Any], RowFactory] | Callable[[type[Any], int], Any]
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,10 @@ class ModelCheck:
     rows: RowFactory | None
     require_all: bool
     release: str | None = None
+    session: Any = field(default=None, compare=False, repr=False)
+    told: dict[tuple[type[Any], str], str] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def __call__(self, app: Flask, *, broker: RecordingBroker | None = None) -> None:
         """Try the check in an application, or skip the test.
@@ -45,19 +55,30 @@ class ModelCheck:
         harness = Harness(
             self.model, app, rows=self.rows, broker=broker, release=self.release
         )
-        obstacle = obstacle_to(self.check, harness)
+        try:
+            obstacle = obstacle_to(self.check, harness)
+            if not obstacle:
+                run(self.check, harness)
+        except CannotCheck as exc:
+            obstacle = self._told_before(exc)
+            if not obstacle:
+                raise
         if obstacle and self.require_all:
             raise CannotCheck(f"'{self.check.name}' {obstacle}; all are required.")
         if obstacle:
             pytest.skip(obstacle)
 
-        run(self.check, harness)
+    def _told_before(self, exc: CannotCheck) -> str:
+        """Return which other check has said the same, apart from numbers."""
+        trouble = (self.model, re.sub(r"0x[0-9a-f]+|\d+", "#", str(exc)))
+        first = self.told.setdefault(trouble, self.check.name)
+        return blocked_by(first, "error") if first != self.check.name else ""
 
 
 def parametrize_signal_models(
     db: SQLAlchemy,
     *,
-    rows: Mapping[type[Any], RowFactory] | None = None,
+    rows: Rows | None = None,
     expected_failures: Expected | None = None,
     checks: str | None = None,
     advice: bool = False,
@@ -68,7 +89,8 @@ def parametrize_signal_models(
     The test has a parameter ``check``, and calls it with the application. Import
     the modules of all models before.
 
-    :param rows: Makes the i-th row of a model, where the sample rows are no good.
+    :param rows: Makes the i-th row of a model, where the sample rows are no good:
+        functions of the number by the models, or one function of model and number.
     :param expected_failures: Reasons why a model does not pass a check; it must
         indeed fail, or else the test does.
     :param checks: A release, like ``"1.0"``: only the checks that it had, so that
@@ -78,21 +100,32 @@ def parametrize_signal_models(
     :raises ValueError: If there are no signal models, or a name is not known.
 
     .. versionadded:: 1.0
+    .. versionchanged:: 1.1
+        ``rows`` may be one function for all models.
     """
-    rows = rows or {}
     expected_failures = expected_failures or {}
     models = signal_models(db)
     if not models:
         raise ValueError("There are no signal models; import their modules first.")
 
     chosen = all_checks(checks, advice=advice)
-    _validate(models, chosen, rows, expected_failures)
+    factories = _factories(models, rows or {})
+    _validate(models, chosen, factories, expected_failures)
+    told: dict[tuple[type[Any], str], str] = {}
     names = Counter(model.__name__ for model in models)
     return pytest.mark.parametrize(
         "check",
         [
             pytest.param(
-                ModelCheck(model, check, rows.get(model), require_all, checks),
+                ModelCheck(
+                    model,
+                    check,
+                    factories.get(model),
+                    require_all,
+                    checks,
+                    db.session,
+                    told,
+                ),
                 id=_id(model, check, is_unique=names[model.__name__] == 1),
                 marks=_marks(expected_failures.get((model, check.name))),
             )
@@ -101,6 +134,15 @@ def parametrize_signal_models(
             if concerns(check, model)
         ],
     )
+
+
+def _factories(
+    models: Iterable[type[Any]], rows: Rows
+) -> Mapping[type[Any], RowFactory]:
+    if isinstance(rows, Mapping):
+        return rows
+
+    return {model: partial(rows, model) for model in models}
 
 
 def _validate(

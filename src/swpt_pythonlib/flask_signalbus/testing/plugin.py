@@ -16,9 +16,11 @@ from flask import Flask
 from .._models import full_name, has_bulk_sender
 from .._reports import summary_of
 from .broker import RecordingBroker
+from .failures import CannotCheck
 from .outbox import Outbox
 from .parametrize import ModelCheck
 from .recorder import Recorder
+from .unwrapping import unwrapped
 
 _PROPERTY = "signalbus_model"
 _OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
@@ -31,9 +33,32 @@ def signalbus_broker() -> RecordingBroker:
 
 
 @pytest.fixture
-def signalbus_outbox(app: Flask) -> Outbox:
-    """Return a look into what the application has recorded."""
-    return Outbox(app)
+def signalbus_outbox(app: Flask) -> Iterator[Outbox]:
+    """Return a look into what the application has recorded.
+
+    What is still pending after the test, and was not before it, is deleted.
+    """
+    outbox = Outbox(app)
+    with outbox.restored():
+        yield outbox
+
+
+@pytest.fixture
+def signalbus_app(app: Flask, request: pytest.FixtureRequest) -> Iterator[Flask]:
+    """Return the application for the checks, also in a suite that never commits.
+
+    If the suite has put a connection, or a session on it, in the place of the engine,
+    to roll back whatever a test does, this is undone until the end of the test.
+    """
+    checks = _checks_of(request.node)
+    if not checks:
+        raise CannotCheck(
+            "The fixture 'signalbus_app' is for tests that are decorated with"
+            " 'parametrize_signal_models(db)'."
+        )
+
+    with unwrapped(app, checks[0].session):
+        yield app
 
 
 @pytest.fixture
@@ -54,10 +79,15 @@ def signalbus_stub(app: Flask) -> Iterator[Callable[..., Recorder]]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Note which tests are checks of a signal model."""
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        for value in callspec.params.values() if callspec else ():
-            if isinstance(value, ModelCheck):
-                item.user_properties.append((_PROPERTY, full_name(value.model)))
+        for check in _checks_of(item):
+            item.user_properties.append((_PROPERTY, full_name(check.model)))
+
+
+def _checks_of(item: pytest.Item) -> list[ModelCheck]:
+    """Return the checks that a test is parametrized with."""
+    callspec = getattr(item, "callspec", None)
+    values = callspec.params.values() if callspec else ()
+    return [value for value in values if isinstance(value, ModelCheck)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Dialect
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InvalidRequestError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.orm import Mapper
 
 from .._dialects import is_conflict, traits_of
+from .comparing import bind, shortened
 from .failures import CannotCheck, Finding
 from .rows import default_row, mapped_columns, remedy
 
 RowFactory = Callable[[int], Any]
+
+#: How many values a message shows.
+_FEW = 8
 
 
 class RowSource:
@@ -59,6 +69,25 @@ class RowSource:
         self._last = _values_of(row, self._mapper)
         return row
 
+    @property
+    def nullable(self) -> list[str]:
+        """The attributes that may be NULL."""
+        return [
+            name
+            for name, column in mapped_columns(self._mapper).items()
+            if column.nullable
+            and column.computed is None
+            and column is not self._mapper.polymorphic_on
+        ]
+
+    def make_with(self, nulls: Collection[str]) -> Any:
+        """Return another row, with NULL in some columns."""
+        row = self.make()
+        for name in nulls:
+            # Not 'None', which would be replaced by a default.
+            setattr(row, name, sa.null())
+        return row
+
     def make_many(self, count: int) -> list[Any]:
         """Return rows that can be in the table at the same time.
 
@@ -83,6 +112,21 @@ class RowSource:
                 raise
 
             raise self._cannot_record(exc, dialect) from exc
+
+    @contextmanager
+    def answering_for(self, name: str) -> Iterator[None]:
+        """Blame the values of an attribute if they cannot be read back."""
+        try:
+            yield
+        except SQLAlchemyError:
+            raise
+        except Exception as exc:
+            value = shortened(self._last.get(name, "a default"))
+            raise CannotCheck(
+                f"The column '{name}' of '{self._model.__qualname__}' was given the"
+                f" value {value}, and cannot be read back: {exc!r}."
+                f" {remedy(self._model)}"
+            ) from exc
 
     def _made(self, number: int) -> Any:
         if self._by_hand is None:
@@ -125,13 +169,25 @@ class RowSource:
     def _cannot_record(self, exc: Exception, dialect: Dialect) -> CannotCheck:
         words = _words_of(exc)
         if self._by_hand is not None:
-            return self._cannot(f"made a row that cannot be recorded: {words}")
+            is_taken = isinstance(exc, InvalidRequestError) and "attached" in words
+            advice = "; return rows that are in no session yet" if is_taken else ""
+            return self._cannot(f"made a row that cannot be recorded: {words}{advice}")
 
-        culprit = self._culprit(exc, dialect) or f"It has {_listed(self._last)}."
+        culprit = self._culprit(exc, dialect) or f"It has {self._suspects(words)}."
         return CannotCheck(
             f"A sample row of '{self._model.__qualname__}' cannot be recorded: {words}."
             f" {culprit} {remedy(self._model)}"
         )
+
+    def _suspects(self, words: str) -> str:
+        """Return the values of the columns that the database names, or else all."""
+        columns = mapped_columns(self._mapper)
+        named = {
+            name: value
+            for name, value in self._last.items()
+            if re.search(rf"\b{re.escape(columns[name].name)}\b", words)
+        }
+        return _listed(named or self._last)
 
     def _cannot(self, what: str) -> CannotCheck:
         return CannotCheck(
@@ -148,7 +204,7 @@ class RowSource:
         error = repr(exc.orig if isinstance(exc, StatementError) else exc)
         for name, column in mapped_columns(self._mapper).items():
             value = self._last.get(name)
-            if name in self._last and _error_of(_bind, column, value, dialect) == error:
+            if name in self._last and _error_of(bind, value, column, dialect) == error:
                 return f"The column '{column.name}' does not take the value {value!r}."
             if name not in self._last and _error_of(_default, column) == error:
                 return f"The default of the column '{column.name}' raised it."
@@ -163,13 +219,9 @@ def _values_of(row: Any, mapper: Mapper[Any]) -> dict[str, Any]:
 
 
 def _listed(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in values.items())
-
-
-def _bind(column: sa.Column[Any], value: Any, dialect: Dialect) -> None:
-    process = column.type.dialect_impl(dialect).bind_processor(dialect)
-    if process is not None:
-        process(value)
+    few = list(values.items())[:_FEW]
+    more = f", and {len(values) - _FEW} more" if len(values) > _FEW else ""
+    return ", ".join(f"{name}={shortened(value)}" for name, value in few) + more
 
 
 def _default(column: sa.Column[Any]) -> None:

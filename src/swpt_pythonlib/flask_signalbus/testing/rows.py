@@ -22,15 +22,26 @@ _EPOCH = datetime(2024, 1, 1)
 
 def _text(column_type: sa.String, i: int) -> str:
     text = f"sample {i:04d}"
-    too_long = column_type.length is not None and len(text) > column_type.length
-    return str(i)[: column_type.length] if too_long else text
+    length = _length(column_type)
+    return text if length is None or len(text) <= length else str(i)[-length:]
 
 
 def _binary(column_type: Any, i: int) -> bytes:
-    return i.to_bytes(min(column_type.length or 8, 8), "big")
+    length = min(_length(column_type) or 8, 8)
+    rest: int = i % 256**length
+    return rest.to_bytes(length, "big")
+
+
+def _length(column_type: Any) -> int | None:
+    """Return how long values may be; types of a fixed length have one by default."""
+    is_fixed = isinstance(column_type, sa.CHAR | sa.NCHAR | sa.BINARY)
+    length: int | None = getattr(column_type, "length", None)
+    return 1 if length is None and is_fixed else length
 
 
 def _decimal(column_type: sa.Numeric[Any], i: int) -> Decimal:
+    if column_type.precision is not None:
+        i %= 10**column_type.precision
     return Decimal(i).scaleb(-(column_type.scale or 0))
 
 
@@ -56,9 +67,51 @@ def _array(column_type: sa.ARRAY[Any], i: int) -> list[object]:
     return [value]
 
 
+def _bits(column_type: Any, i: int) -> str:
+    length = column_type.length or 1
+    return format(i % 2**length, f"0{length}b")
+
+
+#: How the bounds of the types of ranges are made.
+_BOUNDS: dict[str, Callable[[int], Any]] = {
+    "INT4": lambda i: i,
+    "INT8": lambda i: i,
+    "NUM": lambda i: Decimal(i),
+    "DATE": lambda i: date(2024, 1, 1) + timedelta(days=i),
+    "TS": lambda i: _EPOCH + timedelta(seconds=i),
+    "TSTZ": lambda i: (_EPOCH + timedelta(seconds=i)).replace(tzinfo=UTC),
+}
+_RANGES = tuple(getattr(postgresql, f"{name}RANGE") for name in _BOUNDS)
+_MULTIRANGES = tuple(getattr(postgresql, f"{name}MULTIRANGE") for name in _BOUNDS)
+
+
+def _range(column_type: Any, i: int) -> Any:
+    bound = _BOUNDS[type(column_type).__visit_name__.partition("RANGE")[0]]
+    return postgresql.Range(bound(i), bound(i + 1))
+
+
+def _multirange(column_type: Any, i: int) -> Any:
+    bound = _BOUNDS[type(column_type).__visit_name__.partition("MULTI")[0]]
+    return [postgresql.Range(bound(i), bound(i + 1))]
+
+
 # The first match counts, so a subclass stands before its base.
 _SAMPLES: tuple[tuple[type[Any], Callable[[Any, int], Any]], ...] = (
     (sa.PickleType, lambda t, i: {"sample": i}),
+    (postgresql.OID, lambda t, i: i + 1),
+    (postgresql.MONEY, lambda t, i: f"{i}.50"),
+    (postgresql.BIT, _bits),
+    (postgresql.TSVECTOR, lambda t, i: f"'sample{i}'"),
+    (postgresql.TSQUERY, lambda t, i: f"'sample{i}'"),
+    (postgresql.REGCLASS, lambda t, i: "pg_class"),
+    (postgresql.MACADDR8, lambda t, i: i.to_bytes(8, "big").hex(":")),
+    *((kind, _range) for kind in _RANGES),
+    *((kind, _multirange) for kind in _MULTIRANGES),
+    (postgresql.JSONPATH, lambda t, i: f"$.sample[{i}]"),
+    (postgresql.REGCONFIG, lambda t, i: "simple"),
+    (postgresql.DOMAIN, lambda t, i: sample(t.data_type, i)),
+    *((kind, _binary) for kind in (mysql.TINYBLOB, mysql.MEDIUMBLOB, mysql.LONGBLOB)),
+    (mysql.BIT, lambda t, i: i % 2 ** (t.length or 1)),
     (sa.Interval, lambda t, i: timedelta(seconds=i + 1)),
     (postgresql.INTERVAL, lambda t, i: timedelta(seconds=i + 1)),
     (mysql.SET, lambda t, i: {t.values[i % len(t.values)]}),
@@ -66,6 +119,7 @@ _SAMPLES: tuple[tuple[type[Any], Callable[[Any, int], Any]], ...] = (
     (sa.String, _text),
     (sa.Boolean, lambda t, i: i % 2 == 0),
     (mysql.YEAR, lambda t, i: 2000 + i % 100),
+    (mysql.TINYINT, lambda t, i: i % 127 + 1),
     (sa.Integer, lambda t, i: i + 1),
     (sa.Float, lambda t, i: i + 0.5),
     (sa.Numeric, _decimal),
@@ -114,23 +168,33 @@ def _decorated(column_type: sa.types.TypeDecorator[Any], value: Any) -> Any:
     return value
 
 
-def default_row(model: type[Any], i: int) -> Any:
+def default_row(model: type[Any], i: int, **values: Any) -> Any:
     """Return the i-th sample row of a model, not yet added to a session.
 
     Columns that the database or the model fills in are left alone; so are columns
     that may be null and refer to another table, or have a type without a sample.
 
+    :param values: Attributes that cannot be guessed, or that matter.
     :raises CannotCheck: If a column needs a value that cannot be guessed, or if the
         model refuses the guess.
+    :raises TypeError: If the model has no attribute of one of the names.
 
     .. versionadded:: 1.0
+    .. versionchanged:: 1.1
+        Added ``values``.
     """
     mapper = sa.inspect(model)
+    for name in values:
+        if not hasattr(model, name):
+            raise TypeError(f"'{model.__qualname__}' has no attribute '{name}'.")
+
     # Not the constructor: its signature is the application's own.
     row = mapper.class_manager.new_instance()
     for name, column in mapped_columns(mapper).items():
-        if not _is_filled_in(column):
+        if name not in values and not _is_filled_in(column):
             _assign(row, name, _value(model, column, i))
+    for name, value in values.items():
+        setattr(row, name, value)
     if mapper.polymorphic_on is not None:
         discriminator = mapper.get_property_by_column(mapper.polymorphic_on)
         setattr(row, discriminator.key, mapper.polymorphic_identity)

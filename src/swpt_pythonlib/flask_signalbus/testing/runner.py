@@ -12,12 +12,16 @@ from .._reports import Result, blocked_by, explanation, judge
 from . import checks_database, checks_static
 from .broker import RecordingBroker
 from .catalogue import all_checks, concerns
-from .checks_senders import check_send_needs_columns_only
+from .checks_senders import (
+    check_one_accepted_message_per_row,
+    check_send_needs_columns_only,
+)
 from .definition import Check
 from .failures import ConformanceFailure, Finding
-from .harness import Harness, Need
+from .harness import Harness
 from .reports import Report
 from .row_source import RowFactory
+from .subject import Need
 
 #: What a check may need, and how to get it.
 _REMEDIES: dict[Need, tuple[str, str]] = {
@@ -98,19 +102,45 @@ def result_of(check: Check, harness: Harness) -> Result:
 def obstacle_to(check: Check, harness: Harness) -> str | None:
     """Return why a check cannot be tried, if so, and what to do about it."""
     for earlier in _prerequisites_of(check, harness):
-        if _finding(earlier, harness):
+        if finding_of(earlier, harness):
             return blocked_by(earlier.name)
     for need in check.needs:
         if not harness.has(need):
             what, remedy = _REMEDIES[need]
             return f"needs {what}: {remedy} (see {check.anchor})"
 
+    return _earlier_failure(check, harness) if check.kind == "sender" else None
+
+
+def _earlier_failure(check: Check, harness: Harness) -> str | None:
+    """Return why a check would only repeat what another one has found."""
+    first, second = check_send_needs_columns_only, check_one_accepted_message_per_row
+    if check is first:
+        return None
     # A sender that cannot cope with the rows fails once, and not in each check.
-    first = check_send_needs_columns_only
-    if check.kind == "sender" and check is not first and _finding(first, harness):
-        return blocked_by(first.name)
+    if finding := finding_of(first, harness):
+        return _blocked_by(first, finding)
+    if check is second:
+        return None
+    # So does one that has never asked the fake.
+    finding = finding_of(second, harness)
+    if finding and finding.brief:
+        return _blocked_by(second, finding)
+
+    tried = all_checks(harness.release).values()
+    for earlier in check.after:
+        if earlier in tried and concerns(earlier, harness.model):
+            if obstacle := _earlier_failure(earlier, harness):
+                return obstacle
+            if finding := finding_of(earlier, harness):
+                return _blocked_by(earlier, finding)
 
     return None
+
+
+def _blocked_by(earlier: Check, finding: Finding) -> str:
+    brief = f"; {finding.brief}" if finding.brief else ""
+    return f"{blocked_by(earlier.name)}{brief}"
 
 
 def _prerequisites_of(check: Check, harness: Harness) -> tuple[Check, ...]:
@@ -137,13 +167,24 @@ def run(check: Check, harness: Harness) -> None:
     :raises CannotCheck: If the application is not ready to be checked.
     """
     __tracebackhide__ = True  # The message says everything.
-    if finding := _finding(check, harness):
-        name = full_name(harness.model)
-        text = explanation(name, check.name, why=check.why, fault=finding.fault)
+    if finding := finding_of(check, harness):
+        name, why = full_name(harness.model), finding.why or check.why
+        text = explanation(name, check.name, why=why, fault=finding.fault)
         raise ConformanceFailure(text) from finding.__cause__
 
 
-def _finding(check: Check, harness: Harness) -> Finding | None:
+def finding_of(check: Check, harness: Harness) -> Finding | None:
+    """Try a check, unless it was tried already; return what it finds.
+
+    :raises CannotCheck: If the application is not ready to be checked.
+    """
+    if check.name not in harness.findings:
+        harness.findings[check.name] = _tried(check, harness)
+
+    return harness.findings[check.name]
+
+
+def _tried(check: Check, harness: Harness) -> Finding | None:
     try:
         if check.records:
             harness.broker.forget()

@@ -1,0 +1,129 @@
+"""Calls of the model's own send methods, with a broker fake behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from .._models import BULK_SENDER
+from .._rules import Fault
+from .definition import version_of
+from .failures import Finding
+from .harness import Harness
+from .network import NetworkGuard, ReachedNetwork
+
+#: A suite that is frozen at an earlier release gets no new failures.
+_GUARDED_SINCE = (1, 1)
+
+#: What is said of a send method that has not asked the fake.
+NOT_CALLED = "the broker fake was not called"
+SEAM = f"{NOT_CALLED}: does it stand where the model publishes?"
+
+_STAYS = "what cannot be sent stays in the table, and is tried again by each flush"
+_COLUMNS_ONLY = "the object has columns only: no methods, no relationships"
+_ANSWER = "is that the answer of the broker fake? pass RecordingBroker(answer=…)"
+
+
+def guarded(harness: Harness, call: Callable[..., Any], *args: Any) -> Any:
+    """Call a send method; let it reach nothing but the fake.
+
+    :raises Finding: If it has tried to.
+    """
+    release = harness.release
+    if release is not None and version_of(release) < _GUARDED_SINCE:
+        return call(*args)
+
+    guard = NetworkGuard(harness.broker.addresses)
+    try:
+        return guard.call(call, *args)
+    except ReachedNetwork:
+        pass
+    finally:
+        # It may have been another thread, or an error that somebody has handled.
+        if guard.reached:
+            raise _reached_network(guard.reached)
+
+
+def _reached_network(addresses: list[str]) -> Finding:
+    return Finding(
+        Fault(
+            found=f"a send method reached for the network: {addresses[0]}",
+            expected="nothing but the broker fake is reached while it is checked",
+            hint="put the fake, or fake.also(…), wherever the model publishes; if the"
+            " fake is a server, pass RecordingBroker(addresses=[(host, port)])",
+        ),
+        why="a test must not send real messages",
+    )
+
+
+def send(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
+    """Call a send method in the current application context.
+
+    :raises Finding: If it raises an exception.
+    """
+    try:
+        call(harness, signals, sender=sender)
+    except (Finding, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        raise raised(harness, sender, exc) from exc
+
+
+def call(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
+    """Call a send method, and let its errors pass."""
+    method = getattr(harness.model, sender)
+    if sender == BULK_SENDER:
+        guarded(harness, method, signals)
+        return
+
+    for signal in signals:
+        guarded(harness, method, signal)
+
+
+def messages_of(
+    harness: Harness, signals: Iterable[Any], *, sender: str
+) -> list[object]:
+    """Send signals, and return what the broker accepted."""
+    harness.broker.forget()
+    with harness.app.app_context():
+        send(harness, signals, sender=sender)
+    return harness.broker.comparable()
+
+
+def raised(harness: Harness, sender: str, exc: BaseException) -> Finding:
+    """Return the finding that a send method has raised an error."""
+    is_asked = harness.broker.offered > 0
+    return Finding(
+        Fault(
+            found=f"'{sender}' raised {exc!r}",
+            expected="a method that sends, and returns",
+            hint=_hint(harness, exc, is_asked=is_asked),
+        ),
+        brief="" if is_asked else NOT_CALLED,
+        why="" if _reads_more_than_columns(exc) else _STAYS,
+    )
+
+
+def _reads_more_than_columns(exc: BaseException) -> bool:
+    return isinstance(exc, AttributeError) and isinstance(exc.obj, sa.Row)
+
+
+def _hint(harness: Harness, exc: BaseException, *, is_asked: bool) -> str:
+    if _reads_more_than_columns(exc):
+        return _COLUMNS_ONLY
+    if is_asked and isinstance(exc, AttributeError | TypeError):
+        return f"it does not get on with an answer: {_ANSWER}"
+    if is_asked:
+        return harness.rows.hint
+    if isinstance(exc, OSError):
+        return SEAM
+
+    return f"{harness.rows.hint}; or, if it came to publishing: {SEAM}"
+
+
+def unconfirmed(harness: Harness) -> str:
+    """Say that nobody has asked whether messages were accepted, if so."""
+    count = harness.broker.unconfirmed
+    return f"{count} messages were never confirmed" if count else ""
