@@ -125,7 +125,7 @@ def test_nothing_is_changed(place: Place) -> None:
 
     assert (done.exit_code, done.stdout) == (
         0,
-        "signal models: 1 models, 18 checks, 18 passed\n",
+        "signal models: 1 models, 19 checks, 19 passed\n",
     )
     assert place.ask("SELECT text FROM inspected") == "precious"
 
@@ -148,7 +148,7 @@ def test_the_database_is_left_alone_unless_asked_for(place: Place) -> None:
     done = app.test_cli_runner().invoke(args=["signalbus", "check"])
 
     assert done.exit_code == 0
-    assert done.stdout == "signal models: 1 models, 9 checks, 9 passed\n"
+    assert done.stdout == "signal models: 1 models, 10 checks, 10 passed\n"
 
 
 def test_a_database_that_cannot_be_reached_is_a_fault(place: Place) -> None:
