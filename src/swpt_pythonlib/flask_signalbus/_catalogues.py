@@ -26,7 +26,7 @@ class Index:
     :param columns: The names of the columns, as the catalogue has them.
     :param collations: By what each column is compared, ``None`` if by its bytes, or if
         it does not matter outside of the database.
-    :param is_unique: Whether no two rows have the same values, unless one is NULL.
+    :param is_unique: Whether no two rows have the same values, not even NULLs.
     """
 
     name: str
@@ -66,7 +66,8 @@ def _as_index(name: str, parts: list[_Part]) -> Iterator[Index]:
     has_one_direction = len({part.is_descending for part in parts}) == 1
     if has_one_direction and len(columns) == len(parts):
         collations = tuple(part.collation for part in parts)
-        yield Index(name, columns, collations, parts[0].is_unique)
+        is_unique = all(part.is_unique for part in parts)
+        yield Index(name, columns, collations, is_unique)
 
 
 def plain_dialect(dialect: Dialect) -> Dialect:
@@ -99,7 +100,7 @@ def _primary_key(
 _POSTGRESQL = text("""
     SELECT
       CASE WHEN indisprimary THEN 'PRIMARY' ELSE pg_class.relname END,
-      indisunique,
+      indisunique AND attnotnull,
       CASE WHEN indoption[n - 1] IN (0, 3)
         AND indcollation[n - 1] = attcollation AND opcdefault THEN attname END,
       indoption[n - 1] = 3
@@ -134,13 +135,13 @@ def _mysql(connection: Connection, table: Table, schema: str | None) -> Iterable
             and row.get("Ignored", "NO") == "NO"
         )
         column = row["Column_name"] if is_orderly else None
-        is_unique = row["Non_unique"] == 0
+        is_unique = row["Non_unique"] == 0 and row["Null"] != "YES"
         yield _Part(row["Key_name"], is_unique, column, row["Collation"] == "D")
 
 
 # An INTEGER PRIMARY KEY has no index: the table itself is sorted by it.
 _SQLITE = text("""
-    SELECT NULL, name, NULL, 0 AS place, 0 AS n
+    SELECT NULL, name, NULL, true, 0 AS place, 0 AS n
     FROM pragma_table_info(:table, :schema)
     WHERE pk AND NOT EXISTS (
       SELECT * FROM pragma_index_list(:table, :schema) WHERE origin = 'pk'
@@ -148,9 +149,11 @@ _SQLITE = text("""
     UNION ALL
     SELECT
       list.name, info.name, nullif(coll, 'BINARY'),
+      origin = 'pk' OR ("unique" AND "notnull"),
       iif(origin = 'pk', 0, 2 - "unique"), seqno
     FROM pragma_index_list(:table, :schema) AS list
     JOIN pragma_index_xinfo(list.name, :schema) AS info
+    LEFT JOIN pragma_table_info(:table, :schema) AS facts ON facts.name = info.name
     WHERE NOT partial AND "key"
     ORDER BY place, 1, n
 """)
@@ -162,11 +165,10 @@ def _sqlite(
     values = {"table": table.name, "schema": schema}
     rows = connection.execute(_SQLITE, values).all()
     for name, group in groupby(rows, itemgetter(0)):
-        _, columns, collations, places, _ = zip(*group, strict=True)
+        _, columns, collations, are_unique, places, _ = zip(*group, strict=True)
         index = PRIMARY if places[0] == 0 else name
         if name is None or _is_in_order(connection, table, schema, name, columns):
-            is_unique = repeat(places[0] < 2)
-            parts = (repeat(index), is_unique, columns, repeat(False), collations)
+            parts = (repeat(index), are_unique, columns, repeat(False), collations)
             yield from map(_Part, *parts)
 
 

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
-from ._catalogues import PRIMARY
 from ._dialects import is_conflict, traits_of
 from ._models import Model, attributes_of, full_name
 from ._questions import questions_for, startup_options
@@ -132,17 +131,8 @@ def flush_walks_an_index(real: RealTable, connection: Connection) -> Fault | Non
 
 def walked_index(real: RealTable, connection: Connection) -> tuple[str, ...]:
     """Return the columns of the index by which a flush finds each signal once."""
-    name = real.name_in(connection)
-    columns = sa.inspect(connection).get_columns(str(name["name"]), name["schema"])
-    required = {column["name"] for column in columns if not column["nullable"]}
-    # The order of a key, not that of the model, is what a flush follows.
-    for index in key_indexes(real.signals, connection):
-        if index.is_unique and (
-            index.name == PRIMARY or required >= set(index.columns)
-        ):
-            return index.columns
-
-    return ()
+    indexes = key_indexes(real.signals, connection)
+    return next((index.columns for index in indexes if index.is_unique), ())
 
 
 @table_rule(
