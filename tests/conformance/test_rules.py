@@ -11,7 +11,8 @@ from flask_sqlalchemy import SQLAlchemy
 
 from conformance.applications import Database, signal_model
 from conformance.specimens import STATIC, Specimen
-from swpt_pythonlib.flask_signalbus._rules import RULES, Candidate
+from swpt_pythonlib.flask_signalbus._model_rules import RULES
+from swpt_pythonlib.flask_signalbus._rules import Candidate
 from swpt_pythonlib.flask_signalbus.testing import (
     RecordingBroker,
     all_checks,

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from support.signatures import DBFactory
-from swpt_pythonlib.flask_signalbus._rules import Candidate, send_method_reads_columns
+from swpt_pythonlib.flask_signalbus._model_rules import send_method_reads_columns
+from swpt_pythonlib.flask_signalbus._rules import Candidate
 from swpt_pythonlib.flask_signalbus._sender_code import attributes_read
 
 

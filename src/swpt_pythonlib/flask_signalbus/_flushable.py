@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
 
+from ._model_rules import fault_of_burst_count
 from ._models import Model, SignalTable, burst_count_of
-from ._rules import (
-    Candidate,
+from ._rules import Candidate
+from ._table_rules import (
     column_names_are_readable,
     deletion_takes_no_other_signals,
-    fault_of_burst_count,
     has_own_table_and_primary_key,
 )
 

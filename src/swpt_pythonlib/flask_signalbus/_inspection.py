@@ -18,7 +18,8 @@ from ._questions import questions_for, startup_options
 from ._real_tables import RealTable, table_rule, words_of
 from ._reflection import key_indexes
 from ._reports import Result, results_of
-from ._rules import Candidate, Fault, has_own_table_and_primary_key
+from ._rules import Candidate, Fault
+from ._table_rules import has_own_table_and_primary_key
 
 #: Where SQLAlchemy keeps the argument 'isolation_level' of an engine; its public
 #: 'default_isolation_level' is what the server would take without it.

@@ -14,9 +14,10 @@ from sqlalchemy.orm import scoped_session
 from ._dialects import traits_of
 from ._flushable import signal_table_of
 from ._models import Model, SignalTable, moment_of
-from ._rules import Candidate, created_at_is_a_moment
+from ._rules import Candidate
 from ._sessions import current
 from ._sources import bind_for_writes
+from ._table_rules import created_at_is_a_moment
 
 
 @dataclass(frozen=True, kw_only=True)

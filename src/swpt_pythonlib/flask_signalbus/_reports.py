@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ._model_rules import RULES
 from ._models import Model, full_name
-from ._rules import RULES, Candidate, Fault, Rule, Subject
+from ._rules import Candidate, Fault, Rule, Subject
 
 
 @dataclass(frozen=True)

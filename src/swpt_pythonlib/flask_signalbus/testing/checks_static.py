@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .._rules import RULES, Candidate, Rule
+from .._model_rules import RULES
+from .._rules import Candidate, Rule
 from .definition import Check
 from .failures import Finding
 from .harness import Harness
