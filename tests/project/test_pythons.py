@@ -43,7 +43,7 @@ def test_each_python_is_tried_by_the_matrix_here_and_there() -> None:
     tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
 
     minors = ",".join(version.partition(".")[2] for version in promised())
-    assert f"\n    py3{{{minors}}}-sqlite\n" in tox
+    assert f"\n    py3{{{minors}}}-sqlite-short\n" in tox
     assert re.findall(r"cell: (py\d+-sqlite),", workflow) == cells
 
 
@@ -93,5 +93,6 @@ def test_the_matrix_runs_with_what_is_there_and_names_the_rest(
         cells = f"py{version.replace('.', '')}-"
         is_found = any(path.endswith(f"python{version}") for path in asked)
         assert is_found != any(f"NOT RUN: the cells {cells}" in line for line in said)
-        assert is_found != bool(re.search(cells, skipped))
+        assert is_found != (f"{cells}.*" in skipped.split("|"))
     assert ".*mysqlclient.*" in skipped
+    assert f"py{promised()[-1].replace('.', '')}-sqlite' runs it" in said[-1]
