@@ -38,13 +38,13 @@ class GroupNode(ServerNode):
         """What the group calls the member."""
         return self.ask("SELECT @@server_uuid")
 
-    def members(self, role: str = "%") -> int:
-        """Return how many members are online, as far as this one knows."""
+    def sees_all(self) -> bool:
+        """Tell whether all members are online, as far as this one knows."""
         query = (
             "SELECT count(*) FROM performance_schema.replication_group_members"
-            f" WHERE member_state = 'ONLINE' AND member_role LIKE '{role}'"
+            " WHERE member_state = 'ONLINE'"
         )
-        return int(self.ask(query))
+        return self.ask(query) == str(_NODES)
 
     def takes_writes(self) -> bool:
         """Tell whether this member is a primary."""
@@ -71,7 +71,7 @@ class Group:
         for node in others:
             node.execute("START GROUP_REPLICATION")
         for node in self.nodes:
-            node.await_until(lambda node=node: node.members() == _NODES, "in the group")
+            node.await_until(node.sees_all, "in the group")
 
     def switch_to(self, node: GroupNode) -> None:
         """Make another member the primary; the old one goes on as a secondary."""

@@ -1,0 +1,144 @@
+"""X1: a Galera cluster of three MariaDB servers."""
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from servers.topologies import Galera, galera
+from support.topologies import (
+    Site,
+    at_once,
+    complaints,
+    counts,
+    make_tables,
+    numbered,
+    once_each,
+    sites,
+)
+
+
+@pytest.fixture(scope="module")
+def whole_cluster() -> Iterator[Galera]:
+    with galera() as cluster:
+        cluster.nodes[0].execute("CREATE DATABASE fsb")
+        yield cluster
+
+
+@pytest.fixture
+def cluster(whole_cluster: Galera) -> Galera:
+    """Return a cluster with empty tables."""
+    make_tables(whole_cluster.nodes[0].url().set(database="fsb"))
+    return whole_cluster
+
+
+@pytest.fixture
+def apps(cluster: Galera) -> Iterator[list[Site]]:
+    """Return an application at each node; each sees what others have committed."""
+    urls = [node.url().set(database="fsb") for node in cluster.nodes]
+    see = {"connect_args": {"init_command": "SET SESSION wsrep_sync_wait = 7"}}
+    with sites(*urls, **see) as apps:
+        yield apps
+
+
+def test_flushers_on_one_node_send_each_signal_once(
+    cluster: Galera, apps: list[Site]
+) -> None:
+    """F4: whichever node the signals are recorded on."""
+    texts = [numbered(100, prefix=f"{i}-") for i in range(3)]
+    with sites(cluster.nodes[0].url().set(database="fsb")) as (second,):
+        first = apps[0]
+        at_once(
+            *(
+                lambda app=app, own=own: record_each(app, own)
+                for app, own in zip(apps, texts, strict=True)
+            ),
+            first.drain,
+            second.drain,
+        )
+        first.drain()
+
+        assert counts(first, second) == once_each(sum(texts, []))
+        assert first.codes == second.codes == []
+
+
+def record_each(app: Site, texts: list[str]) -> None:
+    for text in texts:
+        app.record(text)
+
+
+def test_flushers_on_two_nodes_repeat_what_could_not_be_committed(
+    apps: list[Site],
+) -> None:
+    """F4: no node knows what is locked on another one, until the COMMIT."""
+    one, two, _ = apps
+    one.record(*numbered(30))
+    both_have_sent = threading.Barrier(2)
+
+    def wait_for_the_other(text: str) -> None:
+        if text == "0002" and not both_have_sent.broken:
+            both_have_sent.wait(timeout=30)
+            both_have_sent.abort()
+
+    one.broker.meanwhile = two.broker.meanwhile = wait_for_the_other
+    at_once(one.drain, two.drain)
+
+    repeated = [text for app in apps for burst in app.uncommitted for text in burst]
+    assert repeated[:3] == ["0000", "0001", "0002"]
+    assert counts(one, two) == once_each(numbered(30)) + counts_of(repeated)
+    assert set(one.codes + two.codes) == {"1213"}
+
+
+def counts_of(texts: list[str]) -> object:
+    return sum((once_each([text]) for text in texts), once_each([]))
+
+
+def test_no_update_is_lost_at_the_default_level(apps: list[Site]) -> None:
+    """A10: conflicts between nodes are reported by the COMMIT, and retried."""
+    at_once(*(lambda app=app: app.increment(40) for app in apps))
+
+    assert [app.codes for app in apps] == [[], [], []]
+    assert apps[0].value == 120
+
+
+def test_the_death_of_another_node_is_not_noticed(
+    cluster: Galera, apps: list[Site]
+) -> None:
+    app = apps[0]
+    app.record(*numbered(30))
+    cluster.nodes[2].end(signal.SIGKILL)
+    try:
+        app.drain()
+    finally:
+        cluster.join(cluster.nodes[2])
+
+    assert counts(app) == once_each(numbered(30))
+
+
+def test_a_node_without_a_quorum_is_one_error_and_goes_on_afterwards(
+    cluster: Galera, apps: list[Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    """F20: 1047 is not blamed on a signal."""
+    survivor, *others = cluster.nodes
+    app = apps[0]
+    app.record(*numbered(30))
+    for node in others:
+        node.end(signal.SIGKILL)
+    try:
+        survivor.await_until(lambda: not survivor.is_in_majority, "without a quorum")
+        caplog.clear()
+
+        with pytest.raises(DBAPIError, match="1047"):
+            app.flush()
+
+        assert complaints(caplog.records) == ["Failed to flush Parcel."]
+        assert app.broker.calls == []
+        survivor.execute("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=true'")
+        survivor.await_until(lambda: survivor.is_synced, "a cluster of its own")
+        app.drain()
+        assert counts(app) == once_each(numbered(30))
+    finally:
+        for node in others:
+            cluster.join(node)
