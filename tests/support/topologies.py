@@ -170,9 +170,16 @@ def numbered(count: int, prefix: str = "") -> list[str]:
     return [f"{prefix}{i:04}" for i in range(count)]
 
 
-def counts(*of: Site) -> Counter[str]:
+def sent_by(*sites: Site) -> Counter[str]:
     """Return how often each text was sent."""
-    return Counter(text for site in of for text in site.broker.sent)
+    return Counter(text for site in sites for text in site.broker.sent)
+
+
+def sent_in_vain_by(*sites: Site) -> Counter[str]:
+    """Return how often each text was sent in a burst that could not be committed."""
+    return Counter(
+        text for site in sites for burst in site.uncommitted for text in burst
+    )
 
 
 def once_each(texts: Iterable[str]) -> Counter[str]:

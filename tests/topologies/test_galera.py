@@ -3,19 +3,21 @@
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from servers.topologies import Galera, galera
 from support.topologies import (
     Site,
     at_once,
     complaints,
-    counts,
     make_tables,
     numbered,
     once_each,
+    sent_by,
+    sent_in_vain_by,
     sites,
 )
 
@@ -60,7 +62,7 @@ def test_flushers_on_one_node_send_each_signal_once(
         )
         first.drain()
 
-        assert counts(first, second) == once_each(sum(texts, []))
+        assert sent_by(first, second) == once_each(chain(*texts))
         assert first.codes == second.codes == []
 
 
@@ -77,22 +79,18 @@ def test_flushers_on_two_nodes_repeat_what_could_not_be_committed(
     one.record(*numbered(30))
     both_have_sent = threading.Barrier(2)
 
-    def wait_for_the_other(text: str) -> None:
-        if text == "0002" and not both_have_sent.broken:
+    def wait_for_the_other(site: Site, text: str) -> None:
+        if site.broker.sent == ["0000", "0001"] and text == "0002":
             both_have_sent.wait(timeout=30)
-            both_have_sent.abort()
 
-    one.broker.meanwhile = two.broker.meanwhile = wait_for_the_other
+    for site in (one, two):
+        site.broker.meanwhile = partial(wait_for_the_other, site)
     at_once(one.drain, two.drain)
 
-    repeated = [text for app in apps for burst in app.uncommitted for text in burst]
-    assert repeated[:3] == ["0000", "0001", "0002"]
-    assert counts(one, two) == once_each(numbered(30)) + counts_of(repeated)
+    repeated = sent_in_vain_by(one, two)
+    assert {"0000", "0001", "0002"} <= set(repeated)
+    assert sent_by(one, two) == once_each(numbered(30)) + repeated
     assert set(one.codes + two.codes) == {"1213"}
-
-
-def counts_of(texts: list[str]) -> object:
-    return sum((once_each([text]) for text in texts), once_each([]))
 
 
 def test_no_update_is_lost_at_the_default_level(apps: list[Site]) -> None:
@@ -114,7 +112,7 @@ def test_the_death_of_another_node_is_not_noticed(
     finally:
         cluster.join(cluster.nodes[2])
 
-    assert counts(app) == once_each(numbered(30))
+    assert sent_by(app) == once_each(numbered(30))
 
 
 def test_a_node_without_a_quorum_is_one_error_and_goes_on_afterwards(
@@ -130,7 +128,8 @@ def test_a_node_without_a_quorum_is_one_error_and_goes_on_afterwards(
         survivor.await_until(lambda: not survivor.is_in_majority, "without a quorum")
         caplog.clear()
 
-        with pytest.raises(DBAPIError, match="1047"):
+        # SQLAlchemy lets the driver's own error pass where it sets the level.
+        with pytest.raises(Exception, match="1047"):
             app.flush()
 
         assert complaints(caplog.records) == ["Failed to flush Parcel."]
@@ -138,7 +137,7 @@ def test_a_node_without_a_quorum_is_one_error_and_goes_on_afterwards(
         survivor.execute("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=true'")
         survivor.await_until(lambda: survivor.is_synced, "a cluster of its own")
         app.drain()
-        assert counts(app) == once_each(numbered(30))
+        assert sent_by(app) == once_each(numbered(30))
     finally:
         for node in others:
             cluster.join(node)

@@ -1,6 +1,5 @@
 """X1: a PostgreSQL primary with a standby, and its failover."""
 
-import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +15,10 @@ from support.topologies import (
     Site,
     await_until,
     complaints,
-    counts,
     make_tables,
     numbered,
     once_each,
+    sent_by,
     sites,
 )
 
@@ -153,7 +152,7 @@ def test_a_synchronous_standby_loses_nothing(synchronous_pair: Pair) -> None:
         *acknowledged,
         numbered(100_000)[len(acknowledged)],
     }
-    repeated = counts(site) - once_each(site.broker.sent)
+    repeated = sent_by(site) - once_each(site.broker.sent)
     assert sum(repeated.values()) <= 3  # one burst
 
 
@@ -181,7 +180,7 @@ def test_a_demoted_server_is_left_by_the_next_pass(
         assert complaints(caplog.records) == ["Failed to flush Parcel."]
         assert sent_by_then == []
         assert sent == 50
-        assert counts(site) == once_each(numbered(50))
+        assert sent_by(site) == once_each(numbered(50))
 
 
 def is_read_only(site: Site) -> Any:

@@ -5,6 +5,8 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from servers.kinds import KINDS, LOOPBACK
 from servers.topologies.nodes import (
     ServerNode,
@@ -41,6 +43,12 @@ class GaleraNode(ServerNode):
     group_port: int
     incremental_port: int
     transfer_port: int
+
+    @property
+    def own_url(self) -> sa.URL:
+        """The URL of what the node is asked, even if it refuses all others."""
+        setting = {"init_command": "SET SESSION wsrep_dirty_reads = ON"}
+        return self.url().update_query_dict(setting)
 
     @property
     def is_synced(self) -> bool:

@@ -187,16 +187,21 @@ class ServerNode(Node):
 
     def ask(self, query: str) -> str:
         """Return the one value that a query answers, as text."""
-        return ask(self.url(), query)
+        return ask(self.own_url, query)
 
     def execute(self, *statements: str) -> None:
         """Execute statements as a user who may do everything."""
         engine = sa.create_engine(
-            self.url(), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+            self.own_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
         )
         with engine.connect() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
+
+    @property
+    def own_url(self) -> sa.URL:
+        """The URL of what the node itself is asked, or told."""
+        return self.url()
 
     def url(self, driver: str | None = None, port: int | None = None) -> sa.URL:
         """Return the URL under which everything may be done."""
