@@ -19,9 +19,9 @@ _PLUGIN = "lib*/mysql/plugin/group_replication.so"
 #: Nobody else can reach the group; it needs no password that would be one.
 _CHANNEL = (
     "SET SQL_LOG_BIN = 0",
-    "CREATE USER replica@'%' IDENTIFIED BY 'replica'",
+    "CREATE USER replica IDENTIFIED BY 'replica'",
     "GRANT REPLICATION SLAVE, BACKUP_ADMIN, GROUP_REPLICATION_STREAM,"
-    " CONNECTION_ADMIN ON *.* TO replica@'%'",
+    " CONNECTION_ADMIN ON *.* TO replica",
     "SET SQL_LOG_BIN = 1",
     "CHANGE REPLICATION SOURCE TO SOURCE_USER = 'replica',"
     " SOURCE_PASSWORD = 'replica' FOR CHANNEL 'group_replication_recovery'",
@@ -45,6 +45,12 @@ class GroupNode(ServerNode):
             " WHERE member_state = 'ONLINE'"
         )
         return self.ask(query) == str(_NODES)
+
+    def await_all_of(self, other: "GroupNode") -> None:
+        """Wait until this member has what another one has committed by now."""
+        done = other.ask("SELECT @@gtid_executed")
+        query = f"SELECT GTID_SUBSET('{done}', @@gtid_executed)"
+        self.await_until(lambda: self.ask(query) == "1", "up to date")
 
     def takes_writes(self) -> bool:
         """Tell whether this member is a primary."""
@@ -72,6 +78,17 @@ class Group:
             node.execute("START GROUP_REPLICATION")
         for node in self.nodes:
             node.await_until(node.sees_all, "in the group")
+
+    def restore(self) -> None:
+        """Have all members in the group again, and the first one as the primary."""
+        for node in self.nodes:
+            if not node.is_running:
+                node.start()
+                node.execute("START GROUP_REPLICATION")
+        for node in self.nodes:
+            node.await_until(node.sees_all, "in the group")
+        if not self.nodes[0].takes_writes():
+            self.switch_to(self.nodes[0])
 
     def switch_to(self, node: GroupNode) -> None:
         """Make another member the primary; the old one goes on as a secondary."""

@@ -99,6 +99,11 @@ class Node:
             command, log=self._log, home=self.home, tie=tie, path=self.search_path
         )
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has been started and not ended."""
+        return self._process is not None
+
     def await_until(self, is_ready: Callable[[], bool], what: str) -> None:
         """Wait for what the server does by itself.
 
