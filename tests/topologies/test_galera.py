@@ -9,6 +9,7 @@ from itertools import chain
 import pytest
 
 from servers.topologies import Galera, galera
+from support.models import Account, db
 from support.topologies import (
     Site,
     at_once,
@@ -141,3 +142,35 @@ def test_a_node_without_a_quorum_is_one_error_and_goes_on_afterwards(
     finally:
         for node in others:
             cluster.join(node)
+
+
+def test_what_nodes_have_read_is_no_conflict_between_them(
+    cluster: Galera, apps: list[Site]
+) -> None:
+    """A10: two blocks may each rely on what the other one is changing."""
+
+    def claim(own: int, both_have_read: threading.Barrier) -> None:
+        """Set a value to 1 if both are 0, as only one of two can."""
+        reads: list[bool] = []
+
+        @db.atomic
+        def claim() -> None:
+            values = {id: db.session.get_one(Account, id) for id in (1, 2)}
+            is_free = not any(account.value for account in values.values())
+            if not reads:
+                reads.append(is_free)
+                both_have_read.wait(timeout=30)
+            if is_free:
+                values[own].value = 1
+
+        claim()
+
+    sums: list[int] = []
+    while 2 not in sums:
+        assert len(sums) < 100, "Galera has got better; so has the documentation."
+        cluster.nodes[0].execute("UPDATE fsb.account SET value = 0")
+        barrier = threading.Barrier(2)
+        at_once(*(partial(apps[i].do, partial(claim, i + 1, barrier)) for i in (0, 1)))
+        sums.append(int(apps[0].ask("SELECT sum(value) FROM account")))
+
+    assert set(sums) <= {1, 2}
