@@ -90,10 +90,11 @@ _TOPOLOGIES = (
     ),
     Recipe(
         name="galera",
-        packages=("mariadb-server", "galera-4", "rsync"),
-        wanted=rf"{_LIBRARIES}|mariadb-(server|client)(-core)?$|galera-4$|rsync$",
+        # A node that joins is sent a copy by a script, which asks lsof for ports.
+        packages=("mariadb-server", "galera-4", "rsync", "lsof"),
+        wanted=rf"{_LIBRARIES}|mariadb-(server|client)(-core)?$|(galera-4|rsync|lsof)$",
         folder="usr/sbin",
-        wrapped=("mariadbd", "my_print_defaults", "resolveip", "rsync"),
+        wrapped=("mariadbd", "my_print_defaults", "resolveip", "rsync", "lsof"),
     ),
 )
 
