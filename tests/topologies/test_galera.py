@@ -3,10 +3,12 @@
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from servers.topologies import Galera, galera
 from support.models import Account, db
@@ -116,32 +118,62 @@ def test_the_death_of_another_node_is_not_noticed(
     assert sent_by(app) == once_each(numbered(30))
 
 
-def test_a_node_without_a_quorum_is_one_error_and_goes_on_afterwards(
-    cluster: Galera, apps: list[Site], caplog: pytest.LogCaptureFixture
-) -> None:
-    """F20: 1047 is not blamed on a signal."""
+@contextmanager
+def without_a_quorum(cluster: Galera) -> Iterator[None]:
+    """Kill all nodes but the first, and bring them back."""
     survivor, *others = cluster.nodes
-    app = apps[0]
-    app.record(*numbered(30))
     for node in others:
         node.end(signal.SIGKILL)
     try:
         survivor.await_until(lambda: not survivor.is_in_majority, "without a quorum")
-        caplog.clear()
+        yield
+    finally:
+        survivor.execute("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=true'")
+        survivor.await_until(lambda: survivor.is_synced, "a cluster of its own")
+        for node in others:
+            cluster.join(node)
 
+
+def test_a_node_without_a_quorum_is_one_error_and_goes_on_afterwards(
+    cluster: Galera, apps: list[Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    """F20: 1047 is not blamed on a signal."""
+    app = apps[0]
+    app.record(*numbered(30))
+    with without_a_quorum(cluster):
+        caplog.clear()
         # SQLAlchemy lets the driver's own error pass where it sets the level.
         with pytest.raises(Exception, match="1047"):
             app.flush()
 
-        assert complaints(caplog.records) == ["Failed to flush Parcel."]
-        assert app.broker.calls == []
-        survivor.execute("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=true'")
-        survivor.await_until(lambda: survivor.is_synced, "a cluster of its own")
-        app.drain()
-        assert sent_by(app) == once_each(numbered(30))
-    finally:
-        for node in others:
-            cluster.join(node)
+    assert complaints(caplog.records) == ["Failed to flush Parcel."]
+    assert app.broker.calls == []
+    app.drain()
+    assert sent_by(app) == once_each(numbered(30))
+
+
+def test_a_burst_that_loses_the_quorum_is_one_error_and_is_sent_again(
+    cluster: Galera, apps: list[Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    """F20, F4: nothing is sent again at once, and nothing is lost."""
+    app = apps[0]
+    app.record(*numbered(30))
+    with ExitStack() as outage:
+
+        def lose_the_quorum(text: str) -> None:
+            if text == "0015":
+                outage.enter_context(without_a_quorum(cluster))
+
+        app.broker.meanwhile = lose_the_quorum
+        caplog.clear()
+        with pytest.raises(DBAPIError, match="1047|1180"):
+            app.flush()
+
+    assert complaints(caplog.records) == ["Failed to flush Parcel."]
+    assert app.broker.sent == numbered(18)
+    app.broker.meanwhile = lambda text: None
+    app.drain()
+    assert app.broker.sent == numbered(18) + numbered(30)[15:]
 
 
 def test_what_nodes_have_read_is_no_conflict_between_them(
