@@ -121,9 +121,10 @@ def test_every_driver_tells_of_a_conflict(name: str, driver: Any, code: Any) -> 
     ("message", "is_lost_race"),
     [
         ("Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT", True),
+        ("Fehler 149 - 'Lock deadlock; Retry transaction' beim COMMIT", True),
         ("Got error 6 - 'No such device or address' during COMMIT", False),
     ],
-    ids=["lost race", "other error"],
+    ids=["lost race", "in another language", "other error"],
 )
 def test_a_failed_commit_may_have_lost_a_race(message: str, is_lost_race: bool) -> None:
     """A11: group replication tells by words; for a burst, the server is to blame."""

@@ -138,7 +138,8 @@ _MYSQL = Traits(
         }
     ),
     # Group replication: lost to another member, whose changes were already there.
-    worded_conflicts=((1180, "error 149"),),
+    # The number is the same in each of the server's languages.
+    worded_conflicts=((1180, " 149 "),),
     # MariaDB calls it a timeout too.
     nowait_refusals=frozenset({1205}),
     collisions=frozenset(
