@@ -166,7 +166,7 @@ def test_a_burst_that_loses_the_quorum_is_one_error_and_is_sent_again(
 
         app.broker.meanwhile = lose_the_quorum
         caplog.clear()
-        with pytest.raises(DBAPIError, match="1047|1180"):
+        with pytest.raises(DBAPIError, match=r"1047|1180"):
             app.flush()
 
     assert complaints(caplog.records) == ["Failed to flush Parcel."]
