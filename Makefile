@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 SERVERS := PYTHONPATH=tools $(BIN)/python -m servers
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo provision test lint typing docs generated bench clean
+.PHONY: help venv demo provision test lint typing docs generated bench clean topologies
 
 help:  ## Show this text.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,7 @@ provision: $(READY)  ## Fetch the database servers that aren't installed.
 
 test: provision  ## Run every cell of the matrix that this machine can run.
 	@$(SERVERS) matrix
+	@echo 'NOT RUN: the cells of servers that stand together; make topologies runs them.'
 
 lint: $(READY)  ## Check style and format.
 	$(BIN)/tox run -e lint
@@ -53,3 +54,6 @@ bench: $(READY) provision  ## Measure how fast signals are sent (30 minutes; BEN
 
 clean:  ## Remove what was built; fetched servers stay.
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist
+
+topologies: $(READY)  ## Test PgBouncer, failover, Galera and group replication (5 minutes).
+	$(BIN)/tox run -m topologies

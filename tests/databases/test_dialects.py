@@ -16,6 +16,7 @@ from swpt_pythonlib.flask_signalbus._dialects import (
     codes_of,
     is_collision,
     is_conflict,
+    is_server_fault,
     traits_of,
 )
 
@@ -68,8 +69,8 @@ DRIVERS: dict[str, list[Any]] = {
 }
 CONFLICTS: dict[str, list[str | int]] = {
     "postgresql": ["40001", "40P01"],
-    "mysql": [1020, 1205, 1213],
-    "mariadb": [1020, 1205, 1213],
+    "mysql": [1020, 1205, 1213, 3101],
+    "mariadb": [1020, 1205, 1213, 3101],
     "sqlite": [5, 261, 262, 517, 773],
 }
 COLLISIONS: dict[str, list[str | int]] = {
@@ -114,6 +115,24 @@ def test_every_driver_tells_of_a_conflict(name: str, driver: Any, code: Any) -> 
 
     assert is_conflict(error, traits_of(dialect(name)))
     assert not is_collision(error, traits_of(dialect(name)))
+
+
+@pytest.mark.parametrize(
+    ("message", "is_lost_race"),
+    [
+        ("Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT", True),
+        ("Fehler 149 - 'Lock deadlock; Retry transaction' beim COMMIT", True),
+        ("Got error 6 - 'No such device or address' during COMMIT", False),
+    ],
+    ids=["lost race", "in another language", "other error"],
+)
+def test_a_failed_commit_may_have_lost_a_race(message: str, is_lost_race: bool) -> None:
+    """A11: group replication tells by words; for a burst, the server is to blame."""
+    error = wrapped(driver_error(1180, message))
+    traits = traits_of(dialect("mysql"))
+
+    assert is_conflict(error, traits) == is_lost_race
+    assert is_server_fault(error, traits)
 
 
 @pytest.mark.parametrize(("name", "driver", "code"), every(COLLISIONS))

@@ -7,7 +7,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "guarantees.rst"
 # S1…S6, F1…F22, W1…W5 and so on; not the codes of linters, which have three digits.
-RULE_NUMBER = re.compile(r"\b[SFAMCWO][1-9]\d?\b")
+RULE_NUMBER = re.compile(r"\b[SFAMCWOX][1-9]\d?\b")
 RULE_DIRECTIVE = re.compile(r"^\.\. rule:: (\S+)$", re.MULTILINE)
 
 

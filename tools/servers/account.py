@@ -75,13 +75,15 @@ def start(
     log: IO[bytes],
     home: Path,
     tie: Callable[[], None] | None,
+    path: str = os.defpath,
 ) -> "subprocess.Popen[bytes]":
     """Start a server.
 
     :param tie: What :func:`tie_to_parent` returned; ``None`` lets the server outlive
         this process.
+    :param path: Where it finds the programs that it starts itself.
     """
-    options = _options(log, home)
+    options = _options(log, home, path)
     return subprocess.Popen(command, **options, preexec_fn=tie, start_new_session=True)
 
 
@@ -105,14 +107,14 @@ def tie_to_parent(orphan_signal: signal.Signals) -> Callable[[], None]:
     return tie
 
 
-def _options(log: IO[bytes], home: Path) -> dict[str, Any]:
+def _options(log: IO[bytes], home: Path, path: str = os.defpath) -> dict[str, Any]:
     options: dict[str, Any] = {
         "cwd": home,
         "stdin": subprocess.DEVNULL,
         "stdout": log,
         "stderr": subprocess.STDOUT,
         # A locale or an option from outside would make runs differ.
-        "env": {"PATH": os.defpath, "HOME": str(home), "TZ": "UTC", "LC_ALL": "C"},
+        "env": {"PATH": path, "HOME": str(home), "TZ": "UTC", "LC_ALL": "C"},
     }
     if _is_root():
         options |= {"user": _UNPRIVILEGED, "group": _group(), "extra_groups": []}

@@ -59,6 +59,20 @@ def running(
             server.remove()
 
 
+@contextmanager
+def folder_of_a_run() -> Iterator[Path]:
+    """Make a folder for servers; a later run removes it if this one is killed."""
+    _sweep()
+    # A socket's path has room for about 100 characters, so not the tests' folder.
+    folder = Path(tempfile.mkdtemp(prefix=_HOME_PREFIX))
+    lock = _claim(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        os.close(lock)
+
+
 class _PrivateServer:
     def __init__(
         self, kind: Kind, installation: Installation, *, driver: str, keep: bool

@@ -73,6 +73,32 @@ _SERVERS = (
     ),
 )
 
+#: What topologies need besides a server, or as a server.
+_TOPOLOGIES = (
+    Recipe(
+        name="pgbouncer",
+        packages=("pgbouncer",),
+        wanted=rf"{_LIBRARIES}|pgbouncer$",
+        folder="usr/sbin",
+        wrapped=("pgbouncer",),
+    ),
+    Recipe(
+        name="postgres-failover",
+        packages=("postgresql", "postgresql-client"),
+        wanted=rf"{_LIBRARIES}|postgresql-(client-)?\d+$",
+        folder="usr/lib/postgresql/*/bin",
+        wrapped=("initdb", "postgres", "pg_basebackup"),
+    ),
+    Recipe(
+        name="galera",
+        # A node that joins is sent a copy by a script, which asks lsof for ports.
+        packages=("mariadb-server", "galera-4", "rsync", "lsof"),
+        wanted=rf"{_LIBRARIES}|mariadb-(server|client)(-core)?$|(galera-4|rsync|lsof)$",
+        folder="usr/sbin",
+        wrapped=("mariadbd", "my_print_defaults", "resolveip", "rsync", "lsof"),
+    ),
+)
+
 #: What mysqlclient is built against and runs with.
 MYSQLCLIENT_HEADERS = Recipe(
     name="mysqlclient-headers",
@@ -93,5 +119,5 @@ def python_recipe(version: str) -> Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe for recipe in (*_SERVERS, MYSQLCLIENT_HEADERS)
+    recipe.name: recipe for recipe in (*_SERVERS, *_TOPOLOGIES, MYSQLCLIENT_HEADERS)
 }

@@ -111,11 +111,16 @@ def _unavailable(
     kind: Kind, reasons: tuple[str, ...], last_resort: str
 ) -> ServerUnavailable:
     looked = "".join(f"\n    {reason};" for reason in reasons)
+    # Servers that stand together have no URL; they are always started.
+    url = (
+        f", or {kind.variable}_URL to a server whose user may create databases"
+        if kind.name in KINDS
+        else ""
+    )
     return ServerUnavailable(
         f"A {kind.name} server was asked for, but none can be run here. {last_resort}\n"
         f"Looked for {' and '.join(kind.programs)}:{looked}\n"
-        f"Install them, or set {kind.variable}_BINDIR to their folder, or "
-        f"{kind.variable}_URL to a server whose user may create databases."
+        f"Install them, or set {kind.variable}_BINDIR to their folder{url}."
     )
 
 

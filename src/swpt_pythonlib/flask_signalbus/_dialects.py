@@ -68,6 +68,8 @@ class Traits:
     :param data_version: The query for a number that differs as soon as another
         connection has written to the schema ``{}``, where deleted keys are used again.
     :param conflicts: The codes of errors that another attempt can cure.
+    :param worded_conflicts: Codes that tell of a conflict only if the message has the
+        words that stand beside them.
     :param nowait_refusals: Those of them that are no conflict if the statement was not
         to wait for a lock.
     :param collisions: The codes of violated constraints that another attempt
@@ -97,6 +99,7 @@ class Traits:
     server_faults: tuple[str | int, ...] = ()
     demoted: frozenset[str | int] = frozenset()
     conflicts: frozenset[str | int] = frozenset()
+    worded_conflicts: tuple[tuple[str | int, str], ...] = ()
     nowait_refusals: frozenset[str | int] = frozenset()
     collisions: frozenset[str | int] = frozenset()
 
@@ -128,6 +131,8 @@ _MYSQL = Traits(
         1792,  # read-only transaction
         1836,  # read-only mode
         1927,  # connection was killed
+        3098,  # group replication refuses the level, or the table
+        3100,  # group replication has lost touch with the group
     ),
     demoted=frozenset({1290, 1792, 1836}),
     conflicts=frozenset(
@@ -135,8 +140,12 @@ _MYSQL = Traits(
             1020,  # record has changed since last read (MariaDB)
             1205,  # lock wait timeout exceeded
             1213,  # deadlock found
+            3101,  # group replication: lost to another member
         }
     ),
+    # Group replication: lost to another member, whose changes were already there.
+    # The number is the same in each of the server's languages.
+    worded_conflicts=((1180, " 149 "),),
     # MariaDB calls it a timeout too.
     nowait_refusals=frozenset({1205}),
     collisions=frozenset(
@@ -265,7 +274,10 @@ def is_conflict(error: BaseException, traits: Traits) -> bool:
 
     was_impatient = "NOWAIT" in (error.statement or "")
     refusals = traits.nowait_refusals if was_impatient else frozenset()
-    return has_code(error.orig, traits.conflicts - refusals)
+    return has_code(error.orig, traits.conflicts - refusals) or any(
+        has_code(error.orig, frozenset({code})) and words in str(error.orig)
+        for code, words in traits.worded_conflicts
+    )
 
 
 def is_collision(error: BaseException, traits: Traits) -> bool:
