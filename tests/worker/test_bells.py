@@ -412,18 +412,24 @@ def test_a_ring_that_would_be_too_long_is_for_everybody(
     assert rings(bell)
 
 
+def throttle_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a process ring so many times for a table, and then no more."""
+    monkeypatch.setattr(_ringing, "THROTTLE", 1000.0)
+    monkeypatch.setattr(_ringing, "RINGS_AT_ONCE", count)
+
+
 @pytest.mark.requires("notifications")
 def test_rings_are_throttled(
     sent_rings: list[Any], record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """W6: for each model, by what has been committed lately."""
-    monkeypatch.setattr(_ringing, "THROTTLE", 1000.0)
+    throttle_after(3, monkeypatch)
 
     for i in range(20):
         record(Note, f"{i}")
     record(Parcel, "a")
 
-    assert sent_rings == ["note", "parcel"]
+    assert sent_rings == ["note", "note", "note", "parcel"]
 
 
 @pytest.mark.requires("notifications")
@@ -431,7 +437,7 @@ def test_a_ring_that_is_not_committed_throttles_nobody(
     app: Flask, sent_rings: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """W6: or else it would take as long to be heard as that transaction takes."""
-    monkeypatch.setattr(_ringing, "THROTTLE", 1000.0)
+    throttle_after(1, monkeypatch)
     db.session.add(Note(text="slow"))
     db.session.flush()
     with app.app_context():
@@ -448,13 +454,13 @@ def test_a_transaction_that_takes_long_rings_at_its_commit(
     sent_rings: list[Any], record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """W6: if it was throttled when it recorded, and the others have been heard."""
+    throttle_after(1, monkeypatch)
     record(Note, "a")
-    monkeypatch.setattr(_ringing, "THROTTLE", 1000.0)
     db.session.add(Note(text="b"))
     db.session.flush()
     assert sent_rings == ["note"]
 
-    monkeypatch.setattr(_ringing, "THROTTLE", 0.0)
+    monkeypatch.setattr(_ringing, "RINGS_AT_ONCE", 2)
     db.session.commit()
 
     assert sent_rings == ["note", "note"]
@@ -465,13 +471,13 @@ def test_an_aborted_transaction_does_not_ring(
     sent_rings: list[Any], record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """W6: it would raise an error where there was none."""
+    throttle_after(1, monkeypatch)
     record(Note, "a")
-    monkeypatch.setattr(_ringing, "THROTTLE", 1000.0)
     db.session.add(Note(text="b"))
     db.session.flush()
     with pytest.raises(DBAPIError):
         db.session.execute(sa.text("SELECT 1 / 0"))
-    monkeypatch.setattr(_ringing, "THROTTLE", 0.0)
+    monkeypatch.setattr(_ringing, "RINGS_AT_ONCE", 2)
 
     db.session.commit()
 
@@ -744,7 +750,7 @@ def test_what_does_not_ring_because_it_is_throttled_is_sent_soon(
 ) -> None:
     """W6: however long its COMMIT may take after that was decided."""
     with worker(app, broker) as arrives:
-        monkeypatch.setattr(_ringing, "THROTTLE", 1000.0)
+        throttle_after(1, monkeypatch)
         elsewhere(Note, "rings")
         assert arrives("rings")
         time.sleep(delay)

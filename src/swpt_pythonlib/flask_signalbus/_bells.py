@@ -19,7 +19,7 @@ from ._sources import bind_for_writes
 
 #: The longest pause after a ring: others may have been left out since then. Each
 #: pause after it is twice as long.
-_SHORTEST_PATIENCE = 0.1
+_SHORTEST_PATIENCE = 0.05
 _LONGEST_PATIENCE = 3600.0
 #: How soon it is noticed, without an ear, what was recorded in the same process.
 _SLICE = 0.05

@@ -32,9 +32,10 @@ from ._sessions import writers_of
 
 _RECORDING = "signalbus_recording"
 
-#: A process rings so many seconds after its last ring for the same table, at the
-#: earliest. PostgreSQL has transactions that ring commit one after the other.
+#: A process rings for a table once in so many seconds, in the long run, and so many
+#: times at once. PostgreSQL has transactions that ring commit one after the other.
 THROTTLE = 0.05
+RINGS_AT_ONCE = 10
 
 # What a ring can carry on PostgreSQL is a little more.
 _LONGEST_RING = 7000
@@ -82,7 +83,8 @@ class Ringer:
     """Rings in the transactions of a session, or of the sessions of a registry."""
 
     def __init__(self) -> None:
-        self._rung_at: WeakKeyDictionary[Engine, dict[str, float]] = WeakKeyDictionary()
+        #: Until when each table has been rung for, if once in so many seconds.
+        self._until: WeakKeyDictionary[Engine, dict[str, float]] = WeakKeyDictionary()
 
     def attach(self, session: Session | scoped_session[Any]) -> None:
         """Ring in the transactions that record signals, from now on."""
@@ -126,8 +128,8 @@ class Ringer:
             recording.rung.update((connection, table) for table in due)
 
     def _is_due(self, engine: Engine, table: str) -> bool:
-        rung_at = self._rung_at.get(engine, {}).get(table)
-        return rung_at is None or time.monotonic() - rung_at >= THROTTLE
+        until = self._until.get(engine, {}).get(table, 0.0)
+        return time.monotonic() >= until - (RINGS_AT_ONCE - 1) * THROTTLE
 
     def _note_commit(self, session: Session) -> None:
         recording: _Recording | None = session.info.get(_RECORDING)
@@ -135,8 +137,8 @@ class Ringer:
             return
 
         for connection, table in recording.rung:
-            rung_at = self._rung_at.setdefault(connection.engine, {})
-            rung_at[table] = time.monotonic()
+            until = self._until.setdefault(connection.engine, {})
+            until[table] = max(until.get(table, 0.0), time.monotonic()) + THROTTLE
         committed.send(tables=recording.tables)
 
 
