@@ -1,8 +1,8 @@
 """What it costs to record signals: ``python -m benchmarks.recording``.
 
-The same model is recorded by plain Flask-SQLAlchemy and with the mixins of this library,
-in turn, in one process. Processor time is what counts: the database does the same for
-all of them. (SQLite does it in the same process.)
+The same model is recorded by plain Flask-SQLAlchemy and with the mixins of this
+library, in turn, in one process. Processor time is what counts: the database does the
+same for all of them. (SQLite does it in the same process.)
 """
 
 import argparse
