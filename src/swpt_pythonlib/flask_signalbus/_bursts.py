@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from ._deletions import Rows
 from ._dialects import is_server_fault, traits_of
@@ -66,8 +67,7 @@ class Burst(Attempt[Rows]):
         """Claim, delete, send, commit."""
         source = self._source
         with owned_transaction(source.session, self._record):
-            source.join()
-            check = self._transaction_check()
+            check = self._transaction_check(source.join())
             self.rows = self._claim(source.connection)
             self._send(check)
 
@@ -174,10 +174,10 @@ class Burst(Attempt[Rows]):
         with suppress(SQLAlchemyError):
             self.version = self._source.version()
 
-    def _transaction_check(self) -> Callable[[], None]:
+    def _transaction_check(self, joined: Session) -> Callable[[], None]:
         """Return a check that the transaction has not been ended by a sender."""
         session, connection = self._source.session, self._source.connection
-        transaction = current(session).get_transaction()
+        transaction = joined.get_transaction()
         root = connection.get_transaction()
 
         def check() -> None:

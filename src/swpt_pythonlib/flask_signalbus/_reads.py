@@ -19,7 +19,16 @@ _READ = re.compile(
 )
 
 
-@lru_cache
+# Written as SQLAlchemy does. An insertion of a thousand rows is long, and hardly seen
+# twice: it is not to be remembered.
+_WRITES = ("INSERT ", "UPDATE ", "DELETE ")
+
+
 def only_reads(statement: str) -> bool:
     """Tell whether a rollback of a statement would lose nothing."""
+    return not statement.startswith(_WRITES) and _matches_read(statement)
+
+
+@lru_cache
+def _matches_read(statement: str) -> bool:
     return _READ.match(statement) is not None

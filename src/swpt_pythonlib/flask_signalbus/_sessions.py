@@ -122,12 +122,13 @@ def writers_of(session: Session) -> set[Connection]:
 
 def has_uncommitted_work(session: scoped_session[Any]) -> bool:
     """Tell whether a rollback of the session would lose something."""
-    record = _record_of(session)
+    found = current(session)
+    record = _record_of(found)
     return bool(
         (record and record.wrote)
-        or session.new
-        or session.deleted
-        or any(session.is_modified(instance) for instance in session.dirty)
+        or found.new
+        or found.deleted
+        or any(found.is_modified(instance) for instance in found.dirty)
     )
 
 
@@ -154,9 +155,10 @@ def owned_transaction(session: scoped_session[Any], record: Record) -> Iterator[
     something else of it: the database may have rolled back the first half of
     the transaction, and would commit the second.
     """
-    if (unowned := _record_of(session)) is not None:
+    begun = current(session)
+    if (unowned := _record_of(begun)) is not None:
         record.take_over(unowned)
-    session.info[_RECORD] = record
+    begun.info[_RECORD] = record
     ownership = _Ownership(session, _scope_of(session), record)
     token = _OWNERSHIPS.set((*_OWNERSHIPS.get(), ownership))
     try:
@@ -232,6 +234,9 @@ def _note_write(
     connection: Connection, cursor: object, statement: str, *_: object
 ) -> None:
     record = _record_on(connection)
+    # Many objects may be inserted one by one.
+    if record.wrote and connection in record.writers:
+        return
     if not only_reads(statement):
         record.wrote = True
         record.writers.add(connection)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, delete
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import scoped_session
+from sqlalchemy.orm import Session, scoped_session
 
 from ._dialects import has_code, is_conflict, traits_of
 from ._drivers import begin_really, without_prepared_statements
@@ -37,14 +37,16 @@ class Source:
     connection: Connection
     policy: RetryPolicy
 
-    def join(self) -> None:
+    def join(self) -> Session:
         """Have the session work on our connection, in one transaction.
 
         What listens to the session's transactions, to set a tenant for instance, is
         told of this one.
         """
-        self.session.connection(bind_arguments={"bind": self.connection})
+        session = current(self.session)
+        session.connection(bind_arguments={"bind": self.connection})
         begin_really(self.connection)
+        return session
 
     def version(self) -> object:
         """Return what changes when others write, if the database tells it."""
@@ -66,8 +68,7 @@ class Query(Attempt[T]):
 
     def work(self) -> T:
         """Read what the session sees."""
-        self._source.join()
-        transaction = current(self._source.session).get_transaction()
+        transaction = self._source.join().get_transaction()
         try:
             return self._read(self._source.connection)
         finally:

@@ -226,14 +226,14 @@ class PassTally:
         """Note that signals have been sent, and their deletion is committed."""
         self._sent += count
         self._flush.note_sent(count)
-        if count:
-            logger.debug(
-                "Sent a burst of %d signals of %s.",
-                count,
-                self.name,
-                extra=facts(model=self.name, count=count, seconds=seconds),
-            )
-            self._tell(burst_sent, count=count, seconds=seconds)
+        if not count:
+            return
+
+        if logger.isEnabledFor(logging.DEBUG):
+            known = facts(model=self.name, count=count, seconds=seconds)
+            message = "Sent a burst of %d signals of %s."
+            logger.debug(message, count, self.name, extra=known)
+        self._tell(burst_sent, count=count, seconds=seconds)
 
     def note_error(
         self,

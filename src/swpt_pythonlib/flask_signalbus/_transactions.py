@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -70,14 +69,14 @@ def retry(begin: Callable[[], A]) -> A:
     :param begin: Makes a new attempt.
     """
     started = time.monotonic()
-    failures: Counter[RetryPolicy] = Counter()
+    failures: dict[RetryPolicy, int] = {}
     while True:
         attempt = begin()
         attempt.run()
         if attempt.error is None or (policy := attempt.retry_policy) is None:
             return attempt
 
-        failures[policy] += 1
+        failures[policy] = failures.get(policy, 0) + 1
         elapsed = time.monotonic() - started
         pause = policy.pause_after(failures[policy], elapsed)
         if pause is None:
