@@ -13,6 +13,7 @@ from support.broker import Broker
 from support.capabilities import KILL, SESSION_ID
 from support.models import Note, Parcel, db
 from support.signatures import Pending, Record
+from swpt_pythonlib.flask_signalbus._models import Model
 from swpt_pythonlib.flask_signalbus._tallies import Tally
 from swpt_pythonlib.flask_signalbus._worker import Flusher, Pace, Worker
 
@@ -49,11 +50,14 @@ def nothing() -> None:
 class Rig:
     """A worker for the sample models whose pauses the test fills."""
 
-    def __init__(self, app: Flask, repeat: float, max_pause: float) -> None:
+    def __init__(
+        self, app: Flask, repeat: float, max_pause: float, *models: Model
+    ) -> None:
         self.stop = threading.Event()
         self.tallies: list[Tally] = []
         self._pace = Pace(repeat=repeat, max_pause=max_pause)
         self._bus = app.extensions["signalbus"]
+        self._models = models or None
         self.flusher = Flusher(app, self._flush, stop=self.stop)
 
     def run(self, *meanwhile: Callable[[], object]) -> list[float]:
@@ -65,7 +69,7 @@ class Rig:
     def _flush(self, tally: Tally) -> None:
         self.tallies.append(tally)
         db.session.remove()
-        self._bus._flush(None, tally)
+        self._bus._flush(self._models, tally)
 
 
 @pytest.fixture
@@ -211,7 +215,7 @@ def test_it_is_told_at_once_that_an_outage_is_over(
     app: Flask, broker: Broker, record: Record, log: pytest.LogCaptureFixture
 ) -> None:
     """W2: and not when a long backlog has been sent."""
-    rig = Rig(app, repeat=0.001, max_pause=0.001)
+    rig = Rig(app, 0.001, 0.001, Note)
     heard: list[list[str]] = []
 
     def send(text: str) -> None:
@@ -349,7 +353,7 @@ def test_signals_that_are_recorded_in_an_outage_do_not_end_the_pause(
     app: Flask, broker: Broker, record: Record
 ) -> None:
     """W2: a bell that rings for each would have it hammer at the broker."""
-    rig = Rig(app, repeat=0.001, max_pause=0.001)
+    rig = Rig(app, 0.001, 0.001, Note)
     record(Note, *"abcdefghijklmnop")
     broker.go_down()
 
@@ -363,6 +367,38 @@ def test_signals_that_are_recorded_in_an_outage_do_not_end_the_pause(
 
     assert pauses == []
     assert len(rig.tallies) == 3
+
+
+def test_a_model_in_an_outage_does_not_hold_up_the_others(
+    rig: Rig, broker: Broker, record: Record
+) -> None:
+    """F9, W6: they are sent at once when they are recorded; it is left in peace."""
+    tried: list[str] = []
+    broker.meanwhile = tried.append
+    broker.refuse(*"abcdefghijkl")
+    record(Note, *"abcdefghijkl")
+
+    rig.run(lambda: record(Parcel, "x"), lambda: record(Parcel, "y"))
+
+    assert broker.sent == ["x", "y"]
+    assert [tally.sent for tally in rig.tallies] == [0, 1, 1]
+    assert tried[-2:] == ["x", "y"]
+
+
+def test_others_that_fail_in_an_outage_are_left_in_peace_too(
+    app: Flask, broker: Broker, record: Record
+) -> None:
+    """W2: then nothing is flushed before the pause is over."""
+    rig = Rig(app, 60.0, 60.0, Note, Parcel)
+    record(Note, *"abcdefghijklmnop")
+    broker.go_down()
+    # It would be the second pause if something were still listened to.
+    threading.Timer(0.5, rig.stop.set).start()
+
+    pauses = rig.run(lambda: record(Parcel, *"ABCDEFGHIJKLMNOP"))
+
+    assert len(pauses) == 1
+    assert len(rig.tallies) == 2
 
 
 def test_an_error_that_no_model_is_to_blame_for_is_told_of_once(

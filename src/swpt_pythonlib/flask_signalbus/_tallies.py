@@ -32,6 +32,7 @@ class Tally:
     :param troubles: The failures that have been told of already.
     :param is_quiet: Whether the lines that each pass would write are left out.
     :param outage_since: Since when nothing has got through, by the monotonic clock.
+    :param only: The models that may be flushed, if not all of them.
     """
 
     def __init__(
@@ -41,12 +42,16 @@ class Tally:
         troubles: Troubles | None = None,
         is_quiet: bool = False,
         outage_since: float | None = None,
+        only: Set[Model] | None = None,
     ) -> None:
         self.sent = 0
+        self.only = only
         #: How many signals could not be sent.
         self.failed = 0
         #: Whether each pass has come to its end, even if signals have failed.
         self.is_complete = True
+        #: The models whose passes have come to their ends.
+        self.complete: set[Model] = set()
         self.first_error: BaseException | None = None
         #: What is known of the first error, and whether that has been told before.
         self.first_facts: dict[str, object] = {}
@@ -87,6 +92,7 @@ class Tally:
             tally.note_end_by(error)
         else:
             if not tally.gave_up:
+                self.complete.add(model)
                 self._troubles.end_all_but(tally.causes, tally.sufferer)
         finally:
             tally.tell_end()
@@ -137,6 +143,7 @@ class Tally:
     def note_outer_error(self, error: BaseException) -> None:
         """Note an error that no pass is to blame for, without telling it yet."""
         self.is_complete = False
+        self.complete.clear()
         if self.first_error is None:
             self._blame(error, "", facts(error=type(error).__name__))
         else:
@@ -266,15 +273,13 @@ class PassTally:
         """Note what has ended the pass."""
         self.gave_up, self._flush.is_complete = True, False
         self._count_failures(self.in_hand)
-        message = "Failed to flush %s."
-        self.note_error(error, message, self.name, count=self.in_hand)
+        self.note_error(error, "Failed to flush %s.", self.name, count=self.in_hand)
 
     def give_up(self) -> None:
         """Note that nothing gets through."""
         self.gave_up, self._flush.is_complete = True, False
-        level = (
-            logging.WARNING if self._flush.has_news_of(self.causes) else logging.DEBUG
-        )
+        is_news = self._flush.has_news_of(self.causes)
+        level = logging.WARNING if is_news else logging.DEBUG
         message = "Gave up on %s for now; nothing gets through."
         logger.log(level, message, self.name, extra=facts(model=self.name))
 

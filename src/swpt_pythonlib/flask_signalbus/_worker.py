@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from typing import Protocol
 from flask import Flask
 
 from ._logs import facts, logger
+from ._models import Model
 from ._senders import ends_the_call
 from ._tallies import Tally
 from ._troubles import Troubles, cause_of
@@ -89,18 +90,24 @@ class Flusher:
         self._liveness_file = liveness_file
 
     def flush(
-        self, *, is_quiet: bool = False, outage_since: float | None = None
+        self,
+        *,
+        is_quiet: bool = False,
+        outage_since: float | None = None,
+        only: Set[Model] | None = None,
     ) -> Tally:
         """Flush once, up to the end or to the next burst after the stop.
 
         :param is_quiet: Whether what each flush would log is left out.
         :param outage_since: Since when nothing has got through.
+        :param only: The models to flush, if not all of them.
         """
         tally = Tally(
             should_stop=self._should_stop,
             troubles=self.troubles,
             is_quiet=is_quiet,
             outage_since=outage_since,
+            only=only,
         )
         try:
             # A context of its own ends what belongs to the flush: the session, whatever
@@ -184,8 +191,25 @@ class Worker:
         since = self._since = started if self._since is None else self._since
         pause = self._pace.pause_after(self._failures)
         self._log_failure(tally, since, pause)
-        # In an outage, more signals are no reason to hurry.
-        self._wait(pause, is_deaf=self._is_outage)
+        if tally.is_complete:
+            self._wait(pause)
+        else:
+            self._pause_without(tally.complete, pause)
+
+    def _pause_without(self, others: Set[Model], seconds: float) -> None:
+        """Leave the models in peace that nothing gets through from, but not the others.
+
+        In an outage, more signals are no reason to hurry.
+        """
+        flusher, deadline = self._flusher, time.monotonic() + seconds
+        while others and (left := deadline - time.monotonic()) > 0:
+            self._wait(min(left, self._pace.repeat))
+            if flusher.stop.is_set():
+                return
+            if time.monotonic() < deadline:
+                others = flusher.flush(is_quiet=True, only=others).complete
+
+        self._wait(max(0.0, deadline - time.monotonic()), is_deaf=True)
 
     def _log_failure(self, tally: Tally, since: float, pause: float) -> None:
         """Log that an outage goes on, once a pause at most."""
@@ -218,7 +242,8 @@ class Worker:
 
 
 def _log_success(tally: Tally) -> None:
-    if tally.first_error is None or tally.sent:
+    is_whole = tally.first_error is None and tally.only is None
+    if is_whole or tally.sent:
         logger.info(
             "%d signals have been successfully processed.",
             tally.sent,

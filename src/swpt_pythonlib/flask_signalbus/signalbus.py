@@ -168,7 +168,9 @@ class SignalBus:
             )
 
         policy = configured_policy(self.retry_policy)
-        plans = [plan_of(model) for model in self._chosen("flushmany", models)]
+        chosen = self._chosen("flushmany", models)
+        only = chosen if tally.only is None else tally.only
+        plans = [plan_of(model) for model in chosen if model in only]
         self._end_reading()
         try:
             for plan in plans:
