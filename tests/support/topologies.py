@@ -62,12 +62,13 @@ class Site:
         deadline = time.monotonic() + PATIENCE
         while not is_over():
             assert time.monotonic() < deadline, f"It goes on and on: {self.codes}"
+            calls = len(self.broker.calls)
             try:
                 self.flush()
             except DBAPIError as error:
                 self.codes.append(get_db_error_code(error.orig or error))
-                # A statement names itself; a COMMIT is none.
-                if error.statement is None:
+                # A statement names itself; neither a COMMIT nor a connection does.
+                if error.statement is None and len(self.broker.calls) > calls:
                     self.uncommitted.append(self.broker.calls[-1])
                 time.sleep(0.01)
 

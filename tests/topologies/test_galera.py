@@ -36,15 +36,15 @@ def whole_cluster() -> Iterator[Galera]:
 def cluster(whole_cluster: Galera) -> Galera:
     """Return a cluster with empty tables."""
     make_tables(whole_cluster.nodes[0].url().set(database="fsb"))
+    whole_cluster.settle()
     return whole_cluster
 
 
 @pytest.fixture
 def apps(cluster: Galera) -> Iterator[list[Site]]:
-    """Return an application at each node; each sees what others have committed."""
+    """Return an application at each node."""
     urls = [node.url().set(database="fsb") for node in cluster.nodes]
-    see = {"connect_args": {"init_command": "SET SESSION wsrep_sync_wait = 7"}}
-    with sites(*urls, **see) as apps:
+    with sites(*urls) as apps:
         yield apps
 
 
@@ -63,7 +63,8 @@ def test_flushers_on_one_node_send_each_signal_once(
             first.drain,
             second.drain,
         )
-        first.drain()
+        cluster.settle()
+        at_once(first.drain, second.drain)
 
         assert sent_by(first, second) == once_each(chain(*texts))
         assert first.codes == second.codes == []
@@ -75,11 +76,12 @@ def record_each(app: Site, texts: list[str]) -> None:
 
 
 def test_flushers_on_two_nodes_repeat_what_could_not_be_committed(
-    apps: list[Site],
+    cluster: Galera, apps: list[Site]
 ) -> None:
     """F4: no node knows what is locked on another one, until the COMMIT."""
     one, two, _ = apps
     one.record(*numbered(30))
+    cluster.settle()
     both_have_sent = threading.Barrier(2)
 
     def wait_for_the_other(site: Site, text: str) -> None:
@@ -96,9 +98,12 @@ def test_flushers_on_two_nodes_repeat_what_could_not_be_committed(
     assert set(one.codes + two.codes) == {"1213"}
 
 
-def test_no_update_is_lost_at_the_default_level(apps: list[Site]) -> None:
+def test_no_update_is_lost_at_the_default_level(
+    cluster: Galera, apps: list[Site]
+) -> None:
     """A10: conflicts between nodes are reported by the COMMIT, and retried."""
     at_once(*(lambda app=app: app.increment(40) for app in apps))
+    cluster.settle()
 
     assert [app.codes for app in apps] == [[], [], []]
     assert apps[0].value == 120
@@ -201,8 +206,10 @@ def test_what_nodes_have_read_is_no_conflict_between_them(
     while 2 not in sums:
         assert len(sums) < 100, "Galera has got better; so has the documentation."
         cluster.nodes[0].execute("UPDATE fsb.account SET value = 0")
+        cluster.settle()
         barrier = threading.Barrier(2)
         at_once(*(partial(apps[i].do, partial(claim, i + 1, barrier)) for i in (0, 1)))
+        cluster.settle()
         sums.append(int(apps[0].ask("SELECT sum(value) FROM account")))
 
     assert set(sums) <= {1, 2}

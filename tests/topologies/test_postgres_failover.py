@@ -76,7 +76,7 @@ def test_a_worker_moves_over_to_the_standby_that_is_promoted(
     """F20: by the hosts in its URL, with 'target_session_attrs=read-write'."""
     with sites(*[pair.url(driver)] * 2) as (site, recorder), worker(site):
         recorder.record("before")
-        await_until(lambda: site.broker.sent == ["before"], "it is sent")
+        await_until(lambda: not recorder.pending, "it is sent, and deleted")
         pair.await_standby()
 
         pair.primary.kill()

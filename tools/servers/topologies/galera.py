@@ -82,6 +82,11 @@ class Galera:
         for node in others:
             self.join(node)
 
+    def settle(self) -> None:
+        """Wait until each node has what others have committed by now."""
+        for node in self.nodes:
+            node.execute("SET SESSION wsrep_sync_wait = 1", "SELECT 1 FROM mysql.user")
+
     def join(self, node: GaleraNode) -> None:
         """Start a node, which gets from the others what it lacks."""
         others = ",".join(f"{LOOPBACK}:{each.group_port}" for each in self.nodes)
