@@ -316,7 +316,7 @@ def kill_connections(url: str, dialect: str, numbers: list[int]) -> None:
 @pytest.mark.parametrize("is_pausing", [False, True], ids=["in a send", "in a pause"])
 def test_a_worker_outlives_the_loss_of_its_connections(
     is_pausing: bool,
-    rig: Rig,
+    app: Flask,
     broker: Broker,
     record: Record,
     pending: Pending,
@@ -325,6 +325,7 @@ def test_a_worker_outlives_the_loss_of_its_connections(
     log: pytest.LogCaptureFixture,
 ) -> None:
     """W2, F20: the cause is told of once, and everything is sent."""
+    rig = Rig(app, 4.0, 20.0, Note)
     numbers: list[int] = []
 
     def note_number() -> None:
@@ -338,7 +339,7 @@ def test_a_worker_outlives_the_loss_of_its_connections(
         kill_connections(tables, dialect_name, numbers)
 
     def lose_connections() -> None:
-        record(Parcel, *"hijklm")
+        record(Note, *"hijklm")
         db.session.commit()
         note_number()
         db.session.remove()
@@ -355,7 +356,7 @@ def test_a_worker_outlives_the_loss_of_its_connections(
     rig.run(*[lose_connections if is_pausing else nothing, nothing])
 
     assert set(broker.sent) >= set("abcdefg")
-    assert pending(Note) == pending(Parcel) == []
+    assert pending(Note) == []
     assert log.text.count("Caught error") == 1
     assert noted(log).count("Recovered from") >= 1
 
