@@ -91,14 +91,26 @@ def noted(log: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize(
     ("failures", "longest"),
-    [(0, 4.0), (1, 8.0), (2, 16.0), (3, 20.0), (9999, 20.0)],
+    [(1, 2.0), (2, 4.0), (3, 8.0), (4, 16.0), (5, 20.0), (9999, 20.0)],
 )
 def test_pauses_grow_up_to_a_limit(failures: int, longest: float) -> None:
     """W2."""
     pace = Pace(repeat=4.0, max_pause=20.0)
 
     assert pace.longest_pause_after(failures) == longest
-    assert all(4.0 <= pace.pause_after(failures) <= longest for _ in range(99))
+    pauses = [pace.pause_after(failures) for _ in range(99)]
+    assert all(longest / 2 <= pause <= longest for pause in pauses)
+
+
+@pytest.mark.parametrize(("repeat", "longest"), [(0.1, 0.2), (30.0, 2.0)])
+def test_the_first_pause_of_an_outage_is_short_though_repeat_is_long(
+    repeat: float, longest: float
+) -> None:
+    """W2, W6: a lost connection must not be as long a wait as no signals."""
+    pace = Pace(repeat=repeat, max_pause=20.0)
+
+    assert pace.pause_after(0) == repeat
+    assert longest / 2 <= pace.pause_after(1) <= longest
 
 
 def test_pauses_differ_between_workers() -> None:
@@ -110,7 +122,7 @@ def test_pauses_differ_between_workers() -> None:
 
 def test_a_limit_below_the_rhythm_changes_nothing() -> None:
     """W2."""
-    assert Pace(repeat=90.0, max_pause=60.0).pause_after(7) == 90.0
+    assert Pace(repeat=90.0, max_pause=60.0).longest_pause_after(7) == 90.0
 
 
 def test_a_worker_that_finds_nothing_keeps_its_rhythm(rig: Rig) -> None:
@@ -147,10 +159,9 @@ def test_pauses_are_back_at_the_rhythm_with_the_first_success(
     pauses = rig.run(nothing, nothing, broker.recover, break_down)
 
     assert broker.sent == ["a"]
-    assert [4 <= pauses[0] <= 8, 8 <= pauses[1] <= 16, 10 <= pauses[2] <= 20] == [
-        True
-    ] * 3
-    assert pauses[3] <= 4.0 <= pauses[4] <= 8.0
+    assert [1 <= pauses[0] <= 2, 2 <= pauses[1] <= 4, 4 <= pauses[2] <= 8] == [True] * 3
+    assert 2.0 < pauses[3] <= 4.0
+    assert 1.0 <= pauses[4] <= 2.0
 
 
 def test_a_bad_signal_does_not_slow_down_a_worker_that_has_others_to_send(
@@ -305,7 +316,7 @@ def kill_connections(url: str, dialect: str, numbers: list[int]) -> None:
 @pytest.mark.parametrize("is_pausing", [False, True], ids=["in a send", "in a pause"])
 def test_a_worker_outlives_the_loss_of_its_connections(
     is_pausing: bool,
-    rig: Rig,
+    app: Flask,
     broker: Broker,
     record: Record,
     pending: Pending,
@@ -314,6 +325,7 @@ def test_a_worker_outlives_the_loss_of_its_connections(
     log: pytest.LogCaptureFixture,
 ) -> None:
     """W2, F20: the cause is told of once, and everything is sent."""
+    rig = Rig(app, 4.0, 20.0, Note)
     numbers: list[int] = []
 
     def note_number() -> None:
@@ -327,7 +339,7 @@ def test_a_worker_outlives_the_loss_of_its_connections(
         kill_connections(tables, dialect_name, numbers)
 
     def lose_connections() -> None:
-        record(Parcel, *"hijklm")
+        record(Note, *"hijklm")
         db.session.commit()
         note_number()
         db.session.remove()
@@ -344,7 +356,7 @@ def test_a_worker_outlives_the_loss_of_its_connections(
     rig.run(*[lose_connections if is_pausing else nothing, nothing])
 
     assert set(broker.sent) >= set("abcdefg")
-    assert pending(Note) == pending(Parcel) == []
+    assert pending(Note) == []
     assert log.text.count("Caught error") == 1
     assert noted(log).count("Recovered from") >= 1
 
@@ -374,7 +386,13 @@ def test_a_model_in_an_outage_does_not_hold_up_the_others(
 ) -> None:
     """F9, W6: they are sent at once when they are recorded; it is left in peace."""
     tried: list[str] = []
-    broker.meanwhile = tried.append
+
+    def note(text: str) -> None:
+        tried.append(text)
+        if tried.count("a") > 2:  # in a burst, and alone
+            rig.stop.set()
+
+    broker.meanwhile = note
     broker.refuse(*"abcdefghijkl")
     record(Note, *"abcdefghijkl")
 
@@ -398,6 +416,29 @@ def test_others_that_fail_in_an_outage_are_left_in_peace_too(
     pauses = rig.run(lambda: record(Parcel, *"ABCDEFGHIJKLMNOP"))
 
     assert len(pauses) == 1
+    assert len(rig.tallies) == 2
+
+
+def test_an_outage_that_begins_in_a_flush_is_looked_after_soon(
+    app: Flask, broker: Broker, record: Record
+) -> None:
+    """W6: though the flush has sent something, and nothing would be heard meanwhile."""
+    rig = Rig(app, 60.0, 60.0, Note)
+    record(Note, *"abcdefghijklmnop")
+    broker.refused = "a".__lt__
+    ended = threading.Timer(5.0, rig.stop.set)
+    ended.start()
+
+    def recover_and_stop(text: str) -> None:
+        if len(rig.tallies) == 2:
+            broker.recover()
+            rig.stop.set()
+
+    broker.meanwhile = recover_and_stop
+
+    rig.run()
+    ended.cancel()
+
     assert len(rig.tallies) == 2
 
 

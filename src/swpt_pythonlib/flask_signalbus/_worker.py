@@ -18,6 +18,10 @@ from ._senders import ends_the_call
 from ._tallies import Tally
 from ._troubles import Troubles, cause_of
 
+#: Half of the longest first pause of an outage, in seconds, unless '--repeat' is less.
+#: Who is woken up need not look often, but must see soon that a server is back.
+_SHORTEST_RHYTHM = 1.0
+
 
 class Bell(Protocol):
     """What a worker waits for in its pauses."""
@@ -57,14 +61,17 @@ class Pace:
 
         :param failures: How many flushes in a row have failed, and have sent nothing.
         """
+        if not failures:
+            return self.repeat
+
         # The exponent is bounded, since a float is.
-        grown = self.repeat * 2.0 ** min(failures, 64)
-        return max(self.repeat, min(self.max_pause, grown))
+        grown = min(self.repeat, _SHORTEST_RHYTHM) * 2.0 ** min(failures, 64)
+        return min(max(self.repeat, self.max_pause), grown)
 
     def pause_after(self, failures: int) -> float:
         """Return the seconds to wait: workers that failed together shall part."""
         longest = self.longest_pause_after(failures)
-        return max(self.repeat, random.uniform(longest / 2, longest))
+        return random.uniform(longest / 2, longest) if failures else longest
 
 
 class Flusher:
@@ -189,7 +196,7 @@ class Worker:
         self._failures = 0 if tally.sent else self._failures + 1
         self._is_outage = self._failures > 0 and not tally.is_complete
         since = self._since = started if self._since is None else self._since
-        pause = self._pace.pause_after(self._failures)
+        pause = self._pace.pause_after(self._failures or not tally.is_complete)
         self._log_failure(tally, since, pause)
         if tally.is_complete:
             self._wait(pause)
