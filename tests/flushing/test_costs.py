@@ -15,12 +15,20 @@ from sqlalchemy import (
     event,
     insert,
     inspect,
+    make_url,
     select,
     text,
 )
 
+from servers.relay import Relay, relayed
 from support.broker import Broker, broker
-from support.capabilities import ANALYZE, BEGINS, STATEMENTS_PER_BURST
+from support.capabilities import (
+    ANALYZE,
+    BEGINS,
+    ROUND_TRIPS_PER_BURST,
+    ROUND_TRIPS_PER_EMPTY_PASS,
+    STATEMENTS_PER_BURST,
+)
 from support.costs import Reads, Statements
 from support.models import (
     Pair,
@@ -100,6 +108,49 @@ def test_an_empty_table_costs_one_statement(
 
 
 @pytest.fixture
+def relay(make_app: AppFactory, tables: str) -> Iterator[Relay]:
+    """Return what counts round trips; the test runs in the context of an application.
+
+    Its burst count is ten, and it has looked at the table.
+    """
+    with relayed(make_url(tables)) as found:
+        address = {"host": found.url.host, "port": found.url.port}
+        with make_app(connect_args=address).app_context():
+            db.signalbus.flushmany([Parcel, Pair])
+            yield found
+
+
+@pytest.mark.requires("round_trips")
+@pytest.mark.parametrize("model", [Parcel, Pair])
+def test_a_burst_takes_as_few_round_trips_as_the_driver_allows(
+    model: Any, relay: Relay, dialect_name: str
+) -> None:
+    """F3: each is a wait, over a network."""
+
+    def cost_of(bursts: int) -> int:
+        record_many(model, _BURST * bursts)
+        before = relay.count
+        assert db.signalbus.flushmany([model]) == _BURST * bursts
+        return relay.count - before
+
+    few, many = cost_of(3), cost_of(8)
+
+    assert many - few == 5 * ROUND_TRIPS_PER_BURST[dialect_name]
+
+
+@pytest.mark.requires("round_trips")
+def test_an_empty_pass_takes_as_few_round_trips_as_the_driver_allows(
+    relay: Relay, dialect_name: str
+) -> None:
+    """F12: idle workers poll many tables."""
+    before = relay.count
+
+    db.signalbus.flushmany([Parcel])
+
+    assert relay.count - before == ROUND_TRIPS_PER_EMPTY_PASS[dialect_name]
+
+
+@pytest.fixture
 def reads(make_app: AppFactory, dialect_name: str) -> Iterator[Reads]:
     """Return the measure; the test runs in the context of an application."""
     app = make_app()
@@ -109,7 +160,7 @@ def reads(make_app: AppFactory, dialect_name: str) -> Iterator[Reads]:
 
 @pytest.fixture(autouse=True)
 def bursts_of_ten(monkeypatch: pytest.MonkeyPatch, request: Any) -> None:
-    if "reads" in request.fixturenames:
+    if {"reads", "relay"}.intersection(request.fixturenames):
         for model in (Parcel, Pair, Ticket):
             monkeypatch.setattr(model, "signalbus_burst_count", _BURST)
 

@@ -33,6 +33,7 @@ MEANINGS = {
     "explain_analyze": "it can execute a write to explain it",
     "deferred_keys": "a foreign key can be checked at the COMMIT only",
     "notifications": "a transaction can tell others that it has been committed",
+    "round_trips": "a client waits for a server that may be far away",
     "storage_engines": "a table can be of a kind that has no transactions",
 }
 
@@ -60,6 +61,7 @@ _SERVER = {
     "concurrent_writers",
     "isolation_levels",
     "deadlocks",
+    "round_trips",
     "rows_read",
     "roles",
 }
@@ -114,6 +116,12 @@ LEVELS = {row.dialect: row.levels for row in ROWS}
 BEGINS = {"sqlite": 1, "postgresql": 0, "mysql": 0, "mariadb": 0}
 #: How many statements begin the transaction of a burst, claim, and delete.
 STATEMENTS_PER_BURST = {"sqlite": 2, "postgresql": 1, "mysql": 2, "mariadb": 2}
+#: How often a burst has to wait for the server. On PostgreSQL the drivers send a BEGIN
+#: of its own, then the claim deletes; on the others there are two statements. COMMIT.
+ROUND_TRIPS_PER_BURST = {"postgresql": 3, "mysql": 3, "mariadb": 3}
+#: And a pass that finds nothing: one statement and a ROLLBACK, after a BEGIN or between
+#: two statements each that change the isolation level; the pool rolls back once more.
+ROUND_TRIPS_PER_EMPTY_PASS = {"postgresql": 3, "mysql": 7, "mariadb": 7}
 
 _HANDLER_READS = (
     "SELECT SUM(variable_value) FROM {}.session_status"
