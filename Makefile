@@ -8,10 +8,11 @@ READY := $(VENV)/.ready
 SERVERS := PYTHONPATH=tools $(BIN)/python -m servers
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo provision test lint typing docs generated bench clean
+.PHONY: help venv demo provision test lint typing docs generated bench clean test-brokers \
+	demo-rabbitmq demo-redis demo-nats
 
 help:  ## Show this text.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 venv: $(READY)  ## Make .venv, with the tools for development.
 
@@ -33,6 +34,7 @@ test: provision  ## Run every cell of the matrix that this machine's Python can 
 	@if $(SERVERS) check-mysqlclient; then $(BIN)/tox run; else \
 	    TOX_SKIP_ENV='.*mysqlclient.*' $(BIN)/tox run && \
 	    echo 'NOT RUN: the cell mysql-mysqlclient, for the reason above.'; fi
+	@echo 'NOT RUN: the cells rabbitmq, redis and nats; "make test-brokers" runs them.'
 
 lint: $(READY)  ## Check style and format.
 	$(BIN)/tox run -e lint
@@ -53,6 +55,17 @@ generated: $(READY)  ## Write docs/_generated anew, from the code and the last m
 bench: $(READY) provision  ## Measure how fast signals are flushed (15 minutes; BENCH=--quick: 3).
 	$(BIN)/python -m pip install --quiet --group bench
 	PYTHONPATH=tools $(BIN)/python -m benchmarks $(BENCH)
+
+demo-rabbitmq:  ## Run the example with RabbitMQ, which is killed on the way.
+demo-redis:  ## Run the example with Redis Streams.
+demo-nats:  ## Run the example with NATS JetStream.
+demo-rabbitmq demo-redis demo-nats: $(READY)
+	@$(BIN)/python -m pip install --quiet --group brokers
+	@PYTHONPATH=tools $(BIN)/python examples/broker_demo.py $(@:demo-%=%)
+
+test-brokers: $(READY)  ## Test these examples; the brokers are stopped and killed.
+	@$(SERVERS) provision postgresql rabbitmq redis nats
+	$(BIN)/tox run -m brokers
 
 clean:  ## Remove what was built; fetched servers stay.
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist

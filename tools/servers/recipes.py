@@ -28,6 +28,10 @@ class Recipe:
     wrapped: tuple[str, ...] = ()
     #: Options that programs need since they aren't where they were built for.
     options: Mapping[str, str] = field(default_factory=dict)
+    #: Scripts that name the folder they were built for, and that folder.
+    moved: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: Programs that are wanted in the folder of programs too.
+    linked: tuple[str, ...] = field(default=(), repr=False)
 
 
 _SERVERS = (
@@ -72,6 +76,30 @@ _SERVERS = (
     ),
 )
 
+_BROKERS = (
+    Recipe(
+        name="rabbitmq",
+        packages=("rabbitmq-server",),
+        # No libraries: the machine's own apt, bash and Python need the same ones.
+        wanted=r"erlang-|rabbitmq-server$",
+        folder="usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
+        moved={"usr/lib/erlang/bin/erl": "/usr/lib/erlang"},
+        linked=("usr/lib/erlang/bin/erl", "usr/lib/erlang/bin/epmd"),
+    ),
+    Recipe(
+        name="redis",
+        packages=("redis-server",),
+        wanted=rf"{_LIBRARIES}|lua-|redis-(server|tools)$",
+        wrapped=("redis-server",),
+    ),
+    Recipe(
+        name="nats",
+        packages=("nats-server",),
+        wanted=r"nats-server$",
+        folder="usr/sbin",
+    ),
+)
+
 #: What mysqlclient is built against and runs with.
 MYSQLCLIENT_HEADERS = Recipe(
     name="mysqlclient-headers",
@@ -80,5 +108,5 @@ MYSQLCLIENT_HEADERS = Recipe(
 )
 
 RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe for recipe in (*_SERVERS, MYSQLCLIENT_HEADERS)
+    recipe.name: recipe for recipe in (*_SERVERS, *_BROKERS, MYSQLCLIENT_HEADERS)
 }
