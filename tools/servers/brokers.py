@@ -115,6 +115,8 @@ _NATS = BrokerKind(
         f"listen: {LOOPBACK}:{{port}}\n"
         'authorization {{ user: signalbus, password: "{password}" }}\n'
         'jetstream {{ store_dir: "{data}" }}\n'
+        # A client that has died is found out within seconds.
+        'ping_interval: "1s"\nping_max: 2\n'
     ),
     serve=("{nats-server}", "--config", "{home}/configuration"),
 )
@@ -165,6 +167,11 @@ class PrivateBroker:
         """The process that serves."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and neither stopped nor killed since."""
+        return self._process is not None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

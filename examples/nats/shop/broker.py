@@ -51,15 +51,14 @@ class Publisher:
         try:
             async with asyncio.timeout(self._timeout):
                 if self._client is None:
-                    self._client = await connect(self._url, self._timeout)
+                    # Before it is connected, so that it is closed if that fails.
+                    self._client = nats.NATS()
+                    await connect(self._url, self._timeout, self._client)
                 stream = self._client.jetstream(timeout=self._timeout)
                 sends = (self._send(stream, message) for message in messages)
                 return set(filter(None, await asyncio.gather(*sends)))
         except BaseException:
-            client, self._client = self._client, None
-            if client is not None:
-                with suppress(Exception):
-                    await asyncio.wait_for(client.close(), 1.0)
+            await self._drop()
             raise
 
     async def _send(self, stream: Any, message: Message) -> str | None:
@@ -70,6 +69,18 @@ class Publisher:
         except REFUSALS:
             return message.id
         return None
+
+    def close(self) -> None:
+        """Close the connection, until it is needed again."""
+        with self._lock:
+            if self._loop is not None:
+                asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result()
+
+    async def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(Exception):
+                await asyncio.wait_for(client.close(), 1.0)
 
     def _forget(self) -> None:
         # Not collected in a child: that would close what it shares with its parent.
@@ -84,9 +95,10 @@ async def _ignore(error: Exception) -> None:
     """Keep quiet: whoever waits for the answer is told."""
 
 
-async def connect(url: str, timeout: float = 10.0) -> Any:
+async def connect(url: str, timeout: float = 10.0, client: Any = None) -> Any:
     """Open a connection that does not come back by itself: it would hide outages."""
-    return await nats.connect(
+    client = client or nats.NATS()
+    await client.connect(
         url,
         connect_timeout=math.ceil(timeout),
         allow_reconnect=False,
@@ -95,6 +107,7 @@ async def connect(url: str, timeout: float = 10.0) -> Any:
         reconnect_time_wait=0,
         error_cb=_ignore,
     )
+    return client
 
 
 def set_up(url: str, warehouse: str) -> None:

@@ -35,12 +35,12 @@ class Publisher(threading.local):
             self._forget()
         # The broker closes quiet connections, and so do firewalls.
         if time.monotonic() - self._used_at > self._heartbeat / 2:
-            self._drop()
+            self.close()
         try:
             return self._publish(messages)
         except BaseException:
             # Confirmations that are on their way must not meet the next burst.
-            self._drop()
+            self.close()
             raise
 
     def _publish(self, messages: Sequence[Message]) -> set[str]:
@@ -80,7 +80,8 @@ class Publisher(threading.local):
         tags = takewhile(tag.__ge__, self._unconfirmed) if multiple else [tag]
         return [self._unconfirmed.pop(each) for each in list(tags)]
 
-    def _drop(self) -> None:
+    def close(self) -> None:
+        """Close the connection of this thread, until it is needed again."""
         connection = self._connection
         self._forget()
         if connection is not None:

@@ -40,13 +40,17 @@ class Publisher:
                     raise answer
         except BaseException:
             # Answers that are on their way must not meet the next burst.
-            self._client.connection_pool.disconnect(inuse_connections=False)
+            self.close()
             raise
         return {
             message.id
             for message, answer in zip(messages, answers, strict=True)
             if answer is None or isinstance(answer, ResponseError)
         }
+
+    def close(self) -> None:
+        """Close the connections that nobody uses now, until they are needed again."""
+        self._client.connection_pool.disconnect(inuse_connections=False)
         # [end]
 
 
