@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 SERVERS := PYTHONPATH=tools $(BIN)/python -m servers
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo provision test lint typing docs generated bench clean test-brokers \
+.PHONY: help venv demo provision test lint typing docs generated bench clean test-brokers bench-brokers \
 	demo-rabbitmq demo-redis demo-nats
 
 help:  ## Show this text.
@@ -66,6 +66,10 @@ demo-rabbitmq demo-redis demo-nats: $(READY)
 test-brokers: $(READY)  ## Test these examples; the brokers are stopped and killed.
 	@$(SERVERS) provision postgresql rabbitmq redis nats
 	$(BIN)/tox run -m brokers
+
+bench-brokers: $(READY)  ## Measure how fast signals are sent over real brokers.
+	$(BIN)/python -m pip install --quiet --group bench --group brokers
+	PYTHONPATH=tools $(BIN)/python -m benchmarks.brokers
 
 clean:  ## Remove what was built; fetched servers stay.
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist
