@@ -22,7 +22,7 @@ from servers.errors import ServerUnavailable
 from servers.greetings import lets_us_in
 from servers.installations import Installation
 from servers.kinds import LOOPBACK, Software
-from servers.private import free_port
+from servers.private import HOME_PREFIX, claim, free_port, sweep
 from servers.provision import Say
 from servers.resolution import installation_for
 
@@ -134,7 +134,9 @@ class PrivateBroker:
             account.check_access(program)
 
         self._kind = kind
-        self._home = Path(tempfile.mkdtemp(prefix="fsb-broker-"))
+        sweep()
+        self._home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
+        self._lock = claim(self._home)
         self._tie = account.tie_to_parent(signal.SIGKILL)
         self._values = {
             **installation.programs,
@@ -163,10 +165,9 @@ class PrivateBroker:
         return self._fill_in(self._kind.url)
 
     @property
-    def pid(self) -> int:
-        """The process that serves."""
-        assert self._process is not None
-        return self._process.pid
+    def pids(self) -> list[int]:
+        """The process that serves, and its companion if there is one."""
+        return [each.pid for each in (self._process, self._companion) if each]
 
     @property
     def is_running(self) -> bool:
@@ -192,11 +193,11 @@ class PrivateBroker:
 
     def freeze(self) -> None:
         """Let it say nothing any more, though the kernel accepts connections for it."""
-        os.kill(self.pid, signal.SIGSTOP)
+        os.kill(self.pids[0], signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        os.kill(self.pids[0], signal.SIGCONT)
 
     def remove(self) -> None:
         """End it, and remove its data."""
@@ -206,6 +207,7 @@ class PrivateBroker:
             self._companion.wait()
         self._log.close()
         shutil.rmtree(self._home, ignore_errors=True)
+        os.close(self._lock)
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
