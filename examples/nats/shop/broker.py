@@ -39,27 +39,32 @@ class Publisher:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, daemon=True).start()
-            burst = self._publish(messages)
-            future = asyncio.run_coroutine_threadsafe(burst, self._loop)
-            try:
-                return future.result()
-            except BaseException:
-                future.cancel()
-                raise
+        burst = self._publish(messages)
+        future = asyncio.run_coroutine_threadsafe(burst, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
     async def _publish(self, messages: Sequence[Message]) -> set[str]:
-        try:
-            async with asyncio.timeout(self._timeout):
-                if self._client is None:
-                    # Before it is connected, so that it is closed if that fails.
-                    self._client = nats.NATS()
-                    await connect(self._url, self._timeout, self._client)
-                stream = self._client.jetstream(timeout=self._timeout)
-                sends = (self._send(stream, message) for message in messages)
-                return set(filter(None, await asyncio.gather(*sends)))
-        except BaseException:
-            await self._drop()
-            raise
+        # One burst at a time, until all of it has come to its end.
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return await self._publish_now(messages)
+            except BaseException:
+                await self._drop()
+                raise
+
+    async def _publish_now(self, messages: Sequence[Message]) -> set[str]:
+        if self._client is None:
+            # Before it is connected, so that it is closed if that fails.
+            self._client = nats.NATS()
+            await connect(self._url, self._timeout, self._client)
+        stream = self._client.jetstream(timeout=self._timeout)
+        sends = (self._send(stream, message) for message in messages)
+        return set(filter(None, await asyncio.gather(*sends)))
 
     async def _send(self, stream: Any, message: Message) -> str | None:
         """Return the id if the message was refused."""
@@ -72,9 +77,12 @@ class Publisher:
 
     def close(self) -> None:
         """Close the connection, until it is needed again."""
-        with self._lock:
-            if self._loop is not None:
-                asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result()
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
+
+    async def _hang_up(self) -> None:
+        async with self._turn:
+            await self._drop()
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
@@ -88,6 +96,7 @@ class Publisher:
         self._client: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
+        self._turn = asyncio.Lock()
         # [end]
 
 
