@@ -193,7 +193,12 @@ class PrivateBroker:
 
     def freeze(self) -> None:
         """Let it say nothing any more, though the kernel accepts connections for it."""
-        os.kill(self.pids[0], signal.SIGSTOP)
+        pid = self.pids[0]
+        os.kill(pid, signal.SIGSTOP)
+        # Its threads are stopped one after another; the last one may still answer.
+        states = Path(f"/proc/{pid}/task")
+        while any(_state_of(thread) != "T" for thread in states.iterdir()):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Let it go on."""
@@ -244,6 +249,11 @@ class PrivateBroker:
                 *(f"    {line}" for line in lines[-_LOG_LINES:]),
             ]
         )
+
+
+def _state_of(thread: Path) -> str:
+    # The name, in parentheses, may contain anything.
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def given_url(kind: BrokerKind, environ: Mapping[str, str]) -> str | None:
