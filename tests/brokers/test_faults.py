@@ -34,26 +34,32 @@ def test_signals_are_deleted_when_the_broker_has_confirmed_them_and_not_before(
     shop: Shop, private: PrivateBroker
 ) -> None:
     shop.set_up()
-    shop.order(1)
-    shop.flush()
-    orders = shop.order(10)
+    (first,) = shop.order(1)
     sent: list[int] = []
+    is_connected, is_frozen = threading.Event(), threading.Event()
 
     def flush() -> None:
+        # The connection belongs to the thread.
+        sent.append(shop.flush())
+        is_connected.set()
+        is_frozen.wait()
         sent.append(shop.flush_again())
         shop.hang_up()
 
     flusher = threading.Thread(target=flush)
-    private.freeze()
     flusher.start()
+    is_connected.wait()
+    orders = shop.order(10)
+    private.freeze()
+    is_frozen.set()
     flusher.join(1.0)
     waiting = (flusher.is_alive(), shop.pending())
     private.thaw()
     flusher.join()
 
     assert waiting == (True, len(orders))
-    assert (sent, shop.pending()) == ([len(orders)], 0)
-    assert shop.received()[1:] == orders
+    assert (sent, shop.pending()) == ([1, len(orders)], 0)
+    assert shop.received() == [first, *orders]
 
 
 @pytest.mark.parametrize("is_connected", [True, False])
