@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from brokers.peculiarities import BURSTS_TWICE, LIMITS, impatient_publisher
-from brokers.shops import Shop
+from brokers.shops import PATIENCE, Shop
 from servers.brokers import PrivateBroker
 from swpt_pythonlib.flask_signalbus import SignalsRefused
 
@@ -42,13 +42,13 @@ def test_signals_are_deleted_when_the_broker_has_confirmed_them_and_not_before(
         # The connection belongs to the thread.
         sent.append(shop.flush())
         is_connected.set()
-        is_frozen.wait()
+        is_frozen.wait(PATIENCE)
         sent.append(shop.flush_again())
         shop.hang_up()
 
     flusher = threading.Thread(target=flush)
     flusher.start()
-    is_connected.wait()
+    is_connected.wait(PATIENCE)
     orders = shop.order(10)
     private.freeze()
     is_frozen.set()
