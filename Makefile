@@ -8,10 +8,11 @@ READY := $(VENV)/.ready
 SERVERS := PYTHONPATH=tools $(BIN)/python -m servers
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo provision test lint typing docs generated bench clean topologies
+.PHONY: help venv demo provision test lint typing docs generated bench clean topologies \
+	test-brokers bench-brokers demo-rabbitmq demo-redis demo-nats
 
 help:  ## Show this text.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 venv: $(READY)  ## Make .venv, with the tools for development.
 
@@ -29,7 +30,8 @@ provision: $(READY)  ## Fetch the database servers that aren't installed.
 
 test: provision  ## Run every cell of the matrix that this machine can run.
 	@$(SERVERS) matrix
-	@echo 'NOT RUN: the cells of servers that stand together; make topologies runs them.'
+	@echo 'NOT RUN: the cells of servers that stand together; "make topologies" runs them.'
+	@echo 'NOT RUN: the cells rabbitmq, redis and nats; "make test-brokers" runs them.'
 
 lint: $(READY)  ## Check style and format.
 	$(BIN)/tox run -e lint
@@ -52,6 +54,21 @@ bench: $(READY) provision  ## Measure how fast signals are sent (30 minutes; BEN
 	PYTHONPATH=tools $(BIN)/python -m benchmarks $(BENCH)
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.wakeups $(filter --quick,$(BENCH))
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.recording $(filter --quick,$(BENCH))
+
+demo-rabbitmq:  ## Run the example with RabbitMQ, which is killed on the way.
+demo-redis:  ## Run the example with Redis Streams.
+demo-nats:  ## Run the example with NATS JetStream.
+demo-rabbitmq demo-redis demo-nats: $(READY)
+	@$(BIN)/python -m pip install --quiet --group brokers
+	@PYTHONPATH=tools $(BIN)/python examples/broker_demo.py $(@:demo-%=%)
+
+test-brokers: $(READY)  ## Test these examples; the brokers are stopped and killed.
+	@$(SERVERS) provision postgresql rabbitmq redis nats
+	$(BIN)/tox run -m brokers
+
+bench-brokers: $(READY)  ## Measure how fast signals are sent over real brokers.
+	$(BIN)/python -m pip install --quiet --group bench --group brokers
+	PYTHONPATH=tools $(BIN)/python -m benchmarks.brokers
 
 clean:  ## Remove what was built; fetched servers stay.
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist

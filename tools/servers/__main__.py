@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 
 from servers import matrix, mysqlclient
+from servers.brokers import BROKERS, given_url, private_broker
 from servers.errors import ServerUnavailable
 from servers.kinds import KINDS, kind_named
 from servers.resolution import installation_for, server_for
@@ -26,7 +27,7 @@ def main() -> int:
     testing = commands.add_parser("matrix", help="run every cell that can be run here")
     testing.set_defaults(run=lambda options: matrix.run(os.environ, _say))
     starting = commands.add_parser("start", help="run a private server until Ctrl-C")
-    starting.add_argument("kind", choices=KINDS)
+    starting.add_argument("kind", choices=[*KINDS, *BROKERS])
     starting.set_defaults(run=lambda options: _start(options.kind))
     options = parser.parse_args()
     try:
@@ -39,13 +40,25 @@ def main() -> int:
 
 def _provision(names: list[str]) -> None:
     for name in names:
-        installation = installation_for(kind_named(name), os.environ, _say)
+        if name in BROKERS and given_url(BROKERS[name], os.environ):
+            continue
+        kind = BROKERS.get(name) or kind_named(name)
+        installation = installation_for(kind, os.environ, _say)
         program = next(iter(installation.programs.values()))
         _say(f"{name}: {installation.version} in {program.parent}")
 
 
 def _start(name: str) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if name in BROKERS:
+        with (
+            suppress(KeyboardInterrupt),
+            private_broker(name, os.environ, _say) as broker,
+        ):
+            _say(broker.url)
+            signal.pause()
+        return
+
     with suppress(KeyboardInterrupt), server_for(name, os.environ, _say) as server:
         _say(server.url.render_as_string(hide_password=False))
         signal.pause()

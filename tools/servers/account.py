@@ -12,7 +12,7 @@ import signal
 import stat
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,14 +76,17 @@ def start(
     home: Path,
     tie: Callable[[], None] | None,
     path: str = os.defpath,
+    environ: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Start a server.
 
     :param tie: What :func:`tie_to_parent` returned; ``None`` lets the server outlive
         this process.
     :param path: Where it finds the programs that it starts itself.
+    :param environ: What the server's environment has besides the usual.
     """
     options = _options(log, home, path)
+    options["env"] |= environ or {}
     return subprocess.Popen(command, **options, preexec_fn=tie, start_new_session=True)
 
 

@@ -1,15 +1,16 @@
-"""Where the programs of a database server are, and whether they are the right ones."""
+"""Where the programs of a server are, and whether they are the right ones."""
 
 import glob
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from servers.errors import ServerUnavailable
-from servers.kinds import Kind, recognise, version_numbers
+from servers.kinds import Software, recognise, version_numbers
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Search:
     rejected: tuple[str, ...]
 
 
-def installed(kind: Kind, environ: Mapping[str, str]) -> Search:
+def installed(kind: Software, environ: Mapping[str, str]) -> Search:
     """Look for the programs of a kind of server on this machine.
 
     :raises ServerUnavailable: If the environment names a folder of programs that
@@ -54,7 +55,7 @@ def installed(kind: Kind, environ: Mapping[str, str]) -> Search:
     return search
 
 
-def installation_in(kind: Kind, folder: Path) -> Installation:
+def installation_in(kind: Software, folder: Path) -> Installation:
     """Return the programs in one folder, which are expected to be there."""
     search = _search(kind, [folder])
     if search.found is None:
@@ -63,7 +64,7 @@ def installation_in(kind: Kind, folder: Path) -> Installation:
     return search.found
 
 
-def _search(kind: Kind, folders: list[Path]) -> Search:
+def _search(kind: Software, folders: list[Path]) -> Search:
     rejected: list[str] = []
     for folder in folders:
         answer = _inspect(kind, folder)
@@ -73,16 +74,17 @@ def _search(kind: Kind, folders: list[Path]) -> Search:
     return Search(None, tuple(dict.fromkeys(rejected)))
 
 
-def _inspect(kind: Kind, folder: Path) -> Installation | str:
+def _inspect(kind: Software, folder: Path) -> Installation | str:
     """Return the installation in a folder, or the reason why there is none."""
     programs = {name: _program(folder, name) for name in kind.programs}
+    programs |= {name: _helper(folder, name) for name in kind.helpers}
     present = {name: path for name, path in programs.items() if path is not None}
     if len(present) < len(programs):
         missing = [name for name in programs if name not in present]
         return f"{folder} has no {' and no '.join(missing)}"
 
     server = present[kind.programs[0]]
-    told = _ask_version(server)
+    told = str(server.resolve()) if kind.has_version_in_path else _ask_version(server)
     version = kind.version_in(told)
     if version is None:
         return f"{server} is {recognise(told)}"
@@ -94,6 +96,11 @@ def _inspect(kind: Kind, folder: Path) -> Installation | str:
 def _program(folder: Path, name: str) -> Path | None:
     candidates = (place / name for place in (folder, *_beside(folder)))
     return next((path for path in candidates if os.access(path, os.X_OK)), None)
+
+
+def _helper(folder: Path, name: str) -> Path | None:
+    on_path = shutil.which(name)
+    return _program(folder, name) or (Path(on_path) if on_path else None)
 
 
 def _beside(folder: Path) -> list[Path]:
@@ -113,7 +120,7 @@ def _ask_version(server: Path) -> str:
     return done.stdout or done.stderr
 
 
-def _usual_folders(kind: Kind, environ: Mapping[str, str]) -> Iterator[Path]:
+def _usual_folders(kind: Software, environ: Mapping[str, str]) -> Iterator[Path]:
     """Yield each folder that may have the programs once, the newest version first."""
     on_path = environ.get("PATH", "").split(os.pathsep)
     patterns = [*filter(None, on_path), *kind.places]

@@ -23,32 +23,25 @@ DRIVERS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One kind of server: how to recognise, prepare, run, stop and address it.
-
-    Texts in braces are filled in when a server is started: ``{data}``, ``{home}``,
-    ``{port}``, ``{prefix}`` and the names of :attr:`programs`.
-    """
+class Software:
+    """What has to be found on a machine before it can be run there."""
 
     name: str
-    dialect: str
     #: Finds the version in ``--version`` and in ``SELECT version()``, if and only
     #: if that comes from a server of this kind.
     version_pattern: str
     #: The program that serves comes first.
     programs: tuple[str, ...]
+    #: Programs that need not be in the same folder: any folder of PATH will do.
+    helpers: tuple[str, ...] = ()
     #: Where programs are looked for, besides the folders of PATH.
     places: tuple[str, ...]
     #: Older servers are not taken for this kind.
     oldest: tuple[int, ...]
-    user: str
-    has_password: bool
-    maintenance_database: str
-    data_folder_query: str
-    initialise: tuple[str, ...]
-    serve: tuple[str, ...]
-    stop_signal: signal.Signals
-    orphan_signal: signal.Signals
+    #: The program has no ``--version``; its folder says it.
+    has_version_in_path: bool = False
+    #: To what an address in the environment may lead, if there can be one.
+    url_is_of: str = "a server whose user may create databases"
 
     @property
     def variable(self) -> str:
@@ -59,6 +52,25 @@ class Kind:
         """Return the version told by a text, ``None`` if it's another server's."""
         match = re.search(self.version_pattern, text)
         return match[1] if match else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Software):
+    """One kind of database: how to recognise, prepare, run, stop and address it.
+
+    Texts in braces are filled in when a server is started: ``{data}``, ``{home}``,
+    ``{port}``, ``{prefix}`` and the names of :attr:`programs`.
+    """
+
+    dialect: str
+    user: str
+    has_password: bool
+    maintenance_database: str
+    data_folder_query: str
+    initialise: tuple[str, ...]
+    serve: tuple[str, ...]
+    stop_signal: signal.Signals
+    orphan_signal: signal.Signals
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

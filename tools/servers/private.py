@@ -20,7 +20,7 @@ from servers.errors import ServerUnavailable
 from servers.installations import Installation
 from servers.kinds import LOOPBACK, Kind
 
-_HOME_PREFIX = "fsb-"
+HOME_PREFIX = "fsb-"
 _LOCK_NAME = "owner.lock"
 _ATTEMPTS = 3
 _LOG_LINES = 40
@@ -50,7 +50,7 @@ def running(
     :param keep: Leave the server and its folder there when the run has ended.
     :raises ServerUnavailable: If the server doesn't come up.
     """
-    _sweep()
+    sweep()
     server = _PrivateServer(kind, installation, driver=driver, keep=keep)
     try:
         yield server.start(choose_port)
@@ -62,10 +62,10 @@ def running(
 @contextmanager
 def folder_of_a_run() -> Iterator[Path]:
     """Make a folder for servers; a later run removes it if this one is killed."""
-    _sweep()
+    sweep()
     # A socket's path has room for about 100 characters, so not the tests' folder.
-    folder = Path(tempfile.mkdtemp(prefix=_HOME_PREFIX))
-    lock = _claim(folder)
+    folder = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
+    lock = claim(folder)
     try:
         yield folder
     finally:
@@ -88,8 +88,8 @@ class _PrivateServer:
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         # A socket's path has room for about 100 characters, so not the tests' folder.
-        self._home = Path(tempfile.mkdtemp(prefix=_HOME_PREFIX))
-        self._lock = None if keep else _claim(self._home)
+        self._home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
+        self._lock = None if keep else claim(self._home)
         self._log = (self._home / "log").open("wb")
 
     def start(self, choose_port: Callable[[], int]) -> sa.URL:
@@ -195,7 +195,7 @@ def _is_taken(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
-def _claim(home: Path) -> int:
+def claim(home: Path) -> int:
     """Keep others from sweeping a folder away for as long as this process lives."""
     # Locked first, named afterwards: no other run sees it unlocked.
     unnamed = home / "new.lock"
@@ -211,9 +211,9 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _sweep() -> None:
+def sweep() -> None:
     """Remove the folders of runs that were killed; their servers died with them."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*/{_LOCK_NAME}"):
+    for path in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*/{_LOCK_NAME}"):
         with suppress(OSError):
             lock = _lock(path)
             shutil.rmtree(path.parent)

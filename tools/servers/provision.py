@@ -96,6 +96,11 @@ def _fetch(recipe: Recipe, root: Path, say: Say) -> None:
     shutil.rmtree(work)
     for program in recipe.wrapped:
         _wrap(programs_folder(recipe, root), program, root, recipe)
+    for name, built_for in recipe.moved.items():
+        script = (root / name).resolve()
+        script.write_text(script.read_text().replace(built_for, f"{root}{built_for}"))
+    for name in recipe.linked:
+        (programs_folder(recipe, root) / Path(name).name).symlink_to(root / name)
     (root / _COMPLETE).write_text(_fingerprint(recipe))
     say(f"{recipe.name}: ready in {root}")
 
@@ -122,7 +127,8 @@ def _root_of(recipe: Recipe, environ: Mapping[str, str]) -> Path:
 
 
 def _fingerprint(recipe: Recipe) -> str:
-    return hashlib.sha256(f"{_WRAPPER}{recipe}".encode()).hexdigest()
+    text = f"{_WRAPPER}{recipe}{recipe.moved or ''}{recipe.linked or ''}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager

@@ -29,6 +29,10 @@ class Recipe:
     wrapped: tuple[str, ...] = ()
     #: Options that programs need since they aren't where they were built for.
     options: Mapping[str, str] = field(default_factory=dict)
+    #: Scripts that name the folder they were built for, and that folder.
+    moved: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: Programs that are wanted in the folder of programs too.
+    linked: tuple[str, ...] = field(default=(), repr=False)
 
 
 _SERVERS = (
@@ -99,6 +103,30 @@ _TOPOLOGIES = (
     ),
 )
 
+_BROKERS = (
+    Recipe(
+        name="rabbitmq",
+        packages=("rabbitmq-server",),
+        # No libraries: the machine's own apt, bash and Python need the same ones.
+        wanted=r"erlang-|rabbitmq-server$",
+        folder="usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
+        moved={"usr/lib/erlang/bin/erl": "/usr/lib/erlang"},
+        linked=("usr/lib/erlang/bin/erl", "usr/lib/erlang/bin/epmd"),
+    ),
+    Recipe(
+        name="redis",
+        packages=("redis-server",),
+        wanted=rf"{_LIBRARIES}|lua-|redis-(server|tools)$",
+        wrapped=("redis-server",),
+    ),
+    Recipe(
+        name="nats",
+        packages=("nats-server",),
+        wanted=r"nats-server$",
+        folder="usr/sbin",
+    ),
+)
+
 #: What mysqlclient is built against and runs with.
 MYSQLCLIENT_HEADERS = Recipe(
     name="mysqlclient-headers",
@@ -119,5 +147,6 @@ def python_recipe(version: str) -> Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe for recipe in (*_SERVERS, *_TOPOLOGIES, MYSQLCLIENT_HEADERS)
+    recipe.name: recipe
+    for recipe in (*_SERVERS, *_TOPOLOGIES, *_BROKERS, MYSQLCLIENT_HEADERS)
 }

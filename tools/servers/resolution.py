@@ -11,7 +11,7 @@ from servers import private
 from servers.databases import ask
 from servers.errors import ServerUnavailable
 from servers.installations import Installation, installation_in, installed
-from servers.kinds import DRIVERS, KINDS, Kind, kind_named, recognise
+from servers.kinds import DRIVERS, KINDS, Kind, Software, kind_named, recognise
 from servers.provision import Say, programs_folder, provision
 from servers.recipes import RECIPES
 
@@ -86,7 +86,9 @@ def started(
         yield checked(kind, url, driver, "private server")
 
 
-def installation_for(kind: Kind, environ: Mapping[str, str], say: Say) -> Installation:
+def installation_for(
+    kind: Software, environ: Mapping[str, str], say: Say
+) -> Installation:
     """Return the programs of a kind of server; fetch them if they're missing."""
     provisioning = environ.get(PROVISION_VARIABLE, "needed")
     reasons: tuple[str, ...] = ()
@@ -108,15 +110,10 @@ def installation_for(kind: Kind, environ: Mapping[str, str], say: Say) -> Instal
 
 
 def _unavailable(
-    kind: Kind, reasons: tuple[str, ...], last_resort: str
+    kind: Software, reasons: tuple[str, ...], last_resort: str
 ) -> ServerUnavailable:
     looked = "".join(f"\n    {reason};" for reason in reasons)
-    # Servers that stand together have no URL; they are always started.
-    url = (
-        f", or {kind.variable}_URL to a server whose user may create databases"
-        if kind.name in KINDS
-        else ""
-    )
+    url = f", or {kind.variable}_URL to {kind.url_is_of}" if kind.url_is_of else ""
     return ServerUnavailable(
         f"A {kind.name} server was asked for, but none can be run here. {last_resort}\n"
         f"Looked for {' and '.join(kind.programs)}:{looked}\n"

@@ -13,6 +13,7 @@ from servers.topologies.nodes import ServerNode, folder_for_nodes, free_ports
 
 _KIND = replace(
     KINDS["postgresql"],
+    url_is_of="",  # they are always started
     name="postgres-failover",
     programs=("postgres", "initdb", "pg_basebackup"),
 )

@@ -20,6 +20,7 @@ _LIBRARY = "lib*/galera*/libgalera_smm.so"
 
 _KIND = replace(
     KINDS["mariadb"],
+    url_is_of="",  # they are always started
     name="galera",
     programs=(*KINDS["mariadb"].programs, "rsync", "wsrep_sst_rsync"),
 )

@@ -14,6 +14,7 @@ from servers.resolution import installation_for
 from servers.topologies.nodes import Node, ServerNode, folder_for_nodes, free_ports
 
 _KIND = Kind(
+    url_is_of="",  # they are always started
     name="pgbouncer",
     dialect="postgresql",
     version_pattern=r"PgBouncer (\d+(?:\.\d+)*)",
