@@ -682,6 +682,23 @@ def test_where_listen_gets_lost_the_tables_are_looked_at(
     assert is_quiet(bell)
 
 
+@pytest.mark.requires("notifications")
+def test_it_is_told_once_that_listen_gets_lost(
+    make_bell: Callable[..., Bell],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """W6, F18: and not each time that the connection is replaced."""
+    monkeypatch.setattr(_ears, "_LONGEST_TRUST", 0.0)
+    monkeypatch.setattr(_ears.Listening, "hears_echo", lambda *_: False)
+
+    bell = make_bell()
+    assert rings(bell)
+    assert rings(bell)
+
+    assert caplog.text.count("LISTEN does not work") == 1
+
+
 def test_a_model_that_cannot_be_flushed_is_left_to_the_pass(
     make_bell: Callable[..., Bell], elsewhere: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:

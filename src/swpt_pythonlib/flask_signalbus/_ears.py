@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from logging import DEBUG, WARNING
 from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 from typing import Any, Protocol
@@ -179,6 +180,7 @@ class OpenEar:
         self._connection: Connection | None = None
         self._ear: Ear | None = None
         self._failures = 0
+        self._has_lost_listen = False
         self._opens_at = self._renewed_at = 0.0
         self._open()
 
@@ -246,9 +248,13 @@ class OpenEar:
             ear = Listening(connection, self._tables)
             if ear.hears_echo(self._engine):
                 return ear
-            logger.warning(
+            # Once, and not whenever the connection is replaced.
+            level = DEBUG if self._has_lost_listen else WARNING
+            self._has_lost_listen = True
+            logger.log(
+                level,
                 "LISTEN does not work on this connection, as behind a pooler of"
-                " transactions; the worker looks at the tables instead."
+                " transactions; the worker looks at the tables instead.",
             )
 
         return Probing(connection, self._tables)
