@@ -51,6 +51,7 @@ bench: $(READY) provision  ## Measure how fast signals are sent (30 minutes; BEN
 	PYTHONPATH=tools $(BIN)/python -m benchmarks $(BENCH)
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.wakeups $(filter --quick,$(BENCH))
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.recording $(filter --quick,$(BENCH))
+	PYTHONPATH=tools $(BIN)/python -m benchmarks.distance $(filter --quick,$(BENCH))
 
 clean:  ## Remove what was built; fetched servers stay.
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache build dist
