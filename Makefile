@@ -54,6 +54,7 @@ bench: $(READY) provision  ## Measure how fast signals are sent (30 minutes; BEN
 	PYTHONPATH=tools $(BIN)/python -m benchmarks $(BENCH)
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.wakeups $(filter --quick,$(BENCH))
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.recording $(filter --quick,$(BENCH))
+	PYTHONPATH=tools $(BIN)/python -m benchmarks.distance $(filter --quick,$(BENCH))
 
 demo-rabbitmq:  ## Run the example with RabbitMQ, which is killed on the way.
 demo-redis:  ## Run the example with Redis Streams.
