@@ -52,7 +52,7 @@ class Shop:
 
     def order(self, count: int, warehouse: str | None = None) -> list[int]:
         """Record orders, in one transaction; return their numbers, which go on."""
-        first = self._scalar('SELECT coalesce(max(id), 0) FROM "order"') + 1
+        first = self._scalar("SELECT coalesce(max(id), 0) FROM shop_order") + 1
         orders = range(first, first + count)
         values: dict[str, Any] = {
             "warehouse": warehouse or self.warehouse,

@@ -27,8 +27,11 @@ class BurstCountFromConfig:
 class Order(db.Model):
     """What the shop itself needs to know."""
 
+    # Not a word of SQL.
+    __tablename__ = "shop_order"
+
     id: Mapped[int] = mapped_column(primary_key=True)
-    warehouse: Mapped[str]
+    warehouse: Mapped[str] = mapped_column(db.String(50))
     quantity: Mapped[int]
 
 
@@ -40,7 +43,7 @@ class OrderPlaced(db.Model):
     order_id: Mapped[int] = mapped_column(primary_key=True)
     # Made once, when the signal is recorded: it is the same however often it is sent.
     message_id: Mapped[uuid.UUID] = mapped_column(default=uuid.uuid4)
-    warehouse: Mapped[str]
+    warehouse: Mapped[str] = mapped_column(db.String(50))
     quantity: Mapped[int]
 
     @classmethod
