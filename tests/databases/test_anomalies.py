@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from support import anomalies
 from support.rivals import TIMEOUT, Rival
-from swpt_pythonlib.flask_signalbus._dialects import is_conflict, traits_of
+from swpt_pythonlib.flask_signalbus._dialects import traits_of
+from swpt_pythonlib.flask_signalbus._errors import is_conflict
 
 #: How a driver is told not to wait.
 IMPATIENCE = {"sqlite": {"connect_args": {"timeout": 0}}}

@@ -11,13 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from swpt_pythonlib.flask_signalbus._dialects import (
-    Strategy,
+from swpt_pythonlib.flask_signalbus._dialects import Strategy, traits_of
+from swpt_pythonlib.flask_signalbus._errors import (
     codes_of,
     is_collision,
     is_conflict,
     is_server_fault,
-    traits_of,
 )
 
 pytestmark = pytest.mark.once

@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from ._deletions import Rows
-from ._dialects import is_server_fault, traits_of
+from ._dialects import traits_of
+from ._errors import is_server_fault
 from ._keys import Key
 from ._retry import RetryPolicy
 from ._senders import ends_the_call, is_sent_in_bulk, send

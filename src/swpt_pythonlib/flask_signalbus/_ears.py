@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, ScalarSelect, Select, select, text
 
-from ._dialects import has_code, traits_of
+from ._dialects import traits_of
 from ._drivers import (
     close_at_once,
     hears_rings,
@@ -21,6 +21,7 @@ from ._drivers import (
     socket_of,
     wait_for_no_lock,
 )
+from ._errors import has_code
 from ._logs import logger
 from ._models import SignalTable
 from ._reflection import schema_on

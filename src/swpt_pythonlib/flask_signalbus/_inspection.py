@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
-from ._dialects import is_conflict, traits_of
+from ._dialects import traits_of
+from ._errors import is_conflict
 from ._models import Model, attributes_of, full_name
 from ._questions import questions_for, startup_options
 from ._real_tables import RealTable, table_rule, words_of

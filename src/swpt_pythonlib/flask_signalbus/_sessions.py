@@ -39,8 +39,9 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from ._dialects import is_collision, is_conflict, traits_of
+from ._dialects import traits_of
 from ._drivers import has_survived, is_aborted
+from ._errors import is_collision, is_conflict
 from ._logs import logger
 from ._reads import only_reads
 from .exceptions import DBSerializationError

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Engine, delete
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
-from ._dialects import has_code, is_conflict, traits_of
+from ._dialects import traits_of
 from ._drivers import begin_really, without_prepared_statements
+from ._errors import has_code, is_conflict
 from ._models import SignalTable
 from ._reflection import schema_on
 from ._retry import RetryPolicy

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import DBAPIError
 
-from ._dialects import codes_of
+from ._errors import codes_of
 from ._keys import Key
 from ._logs import facts, logger
 

@@ -8,7 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy.orm import Session, scoped_session
 
-from ._dialects import codes_of, is_conflict, traits_of
+from ._dialects import traits_of
+from ._errors import codes_of, is_conflict
 from ._retry import RetryPolicy
 from ._sessions import owner_of
 from ._transactions import Attempt, retry

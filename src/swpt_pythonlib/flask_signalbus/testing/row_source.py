@@ -18,7 +18,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Mapper
 
-from .._dialects import is_conflict, traits_of
+from .._dialects import traits_of
+from .._errors import is_conflict
 from .comparing import bind, shortened
 from .failures import CannotCheck, Finding
 from .rows import default_row, mapped_columns, remedy
