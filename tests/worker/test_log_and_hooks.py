@@ -85,8 +85,8 @@ def test_a_burst_that_failed_is_told_of_and_each_signal_that_fails_alone(
     errors = [facts.pop("error") for name, facts in events if name == "sending-failed"]
     assert [type(error) for error in errors] == [BrokerRefused, BrokerRefused]
     assert events == [
-        ("sending-failed", {"model": Note, "count": 3, "key": None}),
         ("burst-sent", {"model": Note, "count": 1}),
+        ("sending-failed", {"model": Note, "count": 3, "key": None}),
         ("sending-failed", {"model": Note, "count": 1, "key": key}),
         ("burst-sent", {"model": Note, "count": 1}),
         ("pass-ended", {"model": Note, "sent": 2, "failed": 1, "gave_up": False}),
@@ -169,6 +169,42 @@ def test_a_receiver_that_leaves_a_transaction_does_no_harm(
 
     assert not db.session().in_transaction()
     assert len(db.session.scalars(select(Account)).all()) == 7
+
+
+def test_what_a_receiver_writes_has_nothing_sent_again(
+    bus: SignalBus, broker: Broker, record: Record
+) -> None:
+    """O1, F9: what has been sent of a burst that failed is deleted before it is told."""
+    record(Note, *"abc")
+    broker.refuse("c")
+
+    def write(_: object, **__: object) -> None:
+        db.session.add(Account(id=len(db.session.scalars(select(Account)).all())))
+        db.session.commit()
+
+    with sending_failed.connected_to(write), pytest.raises(BrokerRefused):
+        bus.flushmany([Note])
+
+    assert broker.sent == ["a", "b"]
+    assert db.session.scalars(select(Account)).all()
+
+
+def test_a_receiver_cannot_flush(
+    bus: SignalBus, record: Record, pending: Pending, log: pytest.LogCaptureFixture
+) -> None:
+    """O1: on SQLite, that flush would wait for the one that it is told of."""
+
+    def flush(_: object, **__: object) -> None:
+        bus.flushmany([Pair])
+
+    record(Note, *"abc")
+    record(Pair, "other")
+
+    with burst_sent.connected_to(flush):
+        assert bus.flushmany([Note]) == 3
+
+    assert "can not be flushed by the receiver of a hook" in log.text
+    assert pending(Pair) == ["other"]
 
 
 def test_there_is_one_logger() -> None:

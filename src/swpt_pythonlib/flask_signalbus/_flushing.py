@@ -165,6 +165,9 @@ class _Pass:
         if not suspects:
             raise error
 
+        # Before anybody is told: what a receiver of the hook writes would make it
+        # doubtful which signals have been sent.
+        done = self._settle(burst)
         has_failed_alone = len(suspects) == 1
         if has_failed_alone:
             self._note_failure(suspects[0], error)
@@ -173,7 +176,6 @@ class _Pass:
             message = "Failed to send %d signals of %s at once."
             self._counts.note_error(error, message, count, self._name, count=count)
 
-        done = self._settle(burst)
         for key in suspects:
             if not has_failed_alone and key not in done:
                 self._send_alone(key)

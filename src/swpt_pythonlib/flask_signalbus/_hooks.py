@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from blinker import NamedSignal, Namespace
@@ -39,6 +40,15 @@ pass_ended: NamedSignal = _namespace.signal(
 )
 
 
+# Whether a receiver is being called now.
+_IS_TELLING: ContextVar[bool] = ContextVar("signalbus_is_telling", default=False)
+
+
+def is_telling() -> bool:
+    """Tell whether this is a receiver, in the middle of a flush."""
+    return _IS_TELLING.get()
+
+
 def failures_of_receivers(
     hook: NamedSignal, sender: object, **facts: Any
 ) -> Iterator[Exception]:
@@ -52,9 +62,12 @@ def failures_of_receivers(
 def _failure_of(
     receiver: Callable[..., Any], sender: object, facts: dict[str, Any]
 ) -> Exception | None:
+    token = _IS_TELLING.set(True)
     try:
         receiver(sender, **facts)
     except Exception as error:
         return error
+    finally:
+        _IS_TELLING.reset(token)
 
     return None

@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
 from ._flushing import flush, plan_of
+from ._hooks import is_telling
 from ._mixins import SQLAlchemyMixin
 from ._models import Model, choose, signal_models_of
 from ._pending import PendingSignals, count_pending
@@ -244,6 +245,11 @@ class SignalBus:
 
     def _end_reading(self) -> None:
         session = self._db.session
+        if is_telling():
+            raise RuntimeError(
+                "Signals can not be flushed by the receiver of a hook; call 'flushmany'"
+                " when the flush that it is told of has ended."
+            )
         if owner_of(session) is not None:
             raise RuntimeError(
                 "Signals can not be flushed inside an atomic block, or by a sender;"
