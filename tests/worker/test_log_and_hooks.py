@@ -174,7 +174,7 @@ def test_a_receiver_that_leaves_a_transaction_does_no_harm(
 def test_what_a_receiver_writes_has_nothing_sent_again(
     bus: SignalBus, broker: Broker, record: Record
 ) -> None:
-    """O1, F9: what has been sent of a burst that failed is deleted before it is told."""
+    """O1, F9: what a failed burst has sent is deleted before that is told."""
     record(Note, *"abc")
     broker.refuse("c")
 
