@@ -21,12 +21,6 @@ from servers.errors import ServerUnavailable
 _ASKED = os.environ.get("SIGNALBUS_TEST_BROKER", "")
 
 
-def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    """Leave these tests out of runs that did not ask for them."""
-    is_asked = any("brokers" in argument for argument in config.args)
-    return None if is_asked else True
-
-
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:

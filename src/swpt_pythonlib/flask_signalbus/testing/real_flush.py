@@ -100,7 +100,7 @@ class RealFlush:
 
     def _flush(self) -> None:
         try:
-            self.count = self._harness.flushmany(statements_per_row=_STATEMENTS_PER_ROW)
+            self.count: int = self._harness.flushmany(statements_per_row=_STATEMENTS_PER_ROW)
         except (Finding, KeyboardInterrupt):
             raise
         except BaseException as exc:
