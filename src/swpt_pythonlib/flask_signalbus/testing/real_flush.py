@@ -66,7 +66,7 @@ class RealFlush:
         may_fail: bool = False,
     ) -> None:
         self.calls: list[Call] = []
-        self.count = 0
+        self.count: int = 0
         self.error: BaseException | None = None
         self._harness = harness
         self._before = before
@@ -100,7 +100,7 @@ class RealFlush:
 
     def _flush(self) -> None:
         try:
-            self.count: int = self._harness.flushmany(statements_per_row=_STATEMENTS_PER_ROW)
+            self.count = self._harness.flushmany(statements_per_row=_STATEMENTS_PER_ROW)
         except (Finding, KeyboardInterrupt):
             raise
         except BaseException as exc:
