@@ -20,9 +20,17 @@ LINKS = ["Documentation", "Source", "Changelog", "Issues"]
 
 
 def named_files() -> list[str]:
-    """Return the files and folders of the project that the README names."""
+    """Return the files and folders of the project that the README names.
+
+    What its commands have made, such as ``.tox``, is none of them.
+    """
     literals = re.findall(r"``([\w./-]+)``", README)
-    return [name for name in literals if (ROOT / name).exists()]
+    made = (".tox/", ".venv/")
+    return [
+        name
+        for name in literals
+        if (ROOT / name).exists() and not name.startswith(made)
+    ]
 
 
 def test_the_source_distribution_has_what_the_readme_names() -> None:

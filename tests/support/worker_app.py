@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from signal import SIG_DFL, SIGINT
+from signal import signal as handle
 from typing import IO, Any
 
 import psutil
@@ -23,6 +25,11 @@ from support.sqlite_settings import set_up_sqlite
 
 _TESTS = Path(__file__).parents[1]
 _TIMEOUT = 60.0
+
+
+def _heed_ctrl_c() -> None:
+    """Do not inherit that SIGINT is ignored, as where tests run in the background."""
+    handle(SIGINT, SIG_DFL)
 
 
 class Worker:
@@ -48,6 +55,7 @@ class Worker:
                 | {"PYTHONPATH": str(_TESTS)},
                 stdout=subprocess.PIPE,
                 stderr=log if stderr is None else stderr,
+                preexec_fn=_heed_ctrl_c,
             )
 
     @property
