@@ -155,10 +155,11 @@ def reads(make_app: AppFactory, dialect_name: str) -> Iterator[Reads]:
     """Return the measure; the test runs in the context of an application."""
     app = make_app()
     with app.app_context():
+        measure = Reads(dialect_name, db, app.extensions["broker"], burst=_BURST)
         # PostgreSQL looks a deleted key up again for each foreign key to it, by a plan
         # that it makes once per connection: a scan, if little was pending then.
         db.metadata.tables["receipt"].drop(db.engine)
-        yield Reads(dialect_name, db, app.extensions["broker"], burst=_BURST)
+        yield measure
         db.session.rollback()
         db.metadata.create_all(db.engine)
 
