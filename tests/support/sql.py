@@ -99,8 +99,9 @@ class Scribe:
         returns_nothing = text.startswith("DELETE FROM") and "RETURNING" not in text
         return _Result([] if returns_nothing else self._rows)
 
-    def get_execution_options(self) -> dict[str, Any]:
-        return {}
+    def schema_for_object(self, table: Any) -> str | None:
+        schema: str | None = table.schema
+        return schema
 
 
 def statements(strategy: Strategy, model: type[Any], end: str) -> list[str]:

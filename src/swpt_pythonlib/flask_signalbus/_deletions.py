@@ -24,7 +24,7 @@ from ._catalogues import PRIMARY, as_text, quoted
 from ._dialects import Traits, traits_of
 from ._keys import KeyOrder
 from ._models import SignalTable
-from ._reflection import TableFacts, schema_on
+from ._reflection import TableFacts
 
 Rows = Sequence[Row[Any]]
 Parameters = dict[str, Any]
@@ -130,7 +130,7 @@ def _delete_values(target: Target) -> Deletion:
 
     def delete_values(connection: Connection, rows: Rows) -> int:
         parameters = {"keys": [row[position] for row in rows], "limit": len(rows)}
-        deletion = deletion_in(schema_on(connection, target.signals.table))
+        deletion = deletion_in(connection.schema_for_object(target.signals.table))
         return connection.execute(deletion, parameters).rowcount
 
     return delete_values
@@ -165,7 +165,9 @@ def _delete_tuples(target: Target) -> Deletion:
             key = signals.key_of(rows[min(n, len(rows) - 1)])
             parameters |= order.parameters(f"key{n}", key)
 
-        deletion = deletion_of(schema_on(connection, target.signals.table), count)
+        deletion = deletion_of(
+            connection.schema_for_object(target.signals.table), count
+        )
         return connection.execute(deletion, parameters).rowcount
 
     return delete_tuples

@@ -24,7 +24,6 @@ from ._drivers import (
 from ._errors import has_code
 from ._logs import logger
 from ._models import SignalTable
-from ._reflection import schema_on
 from ._ringing import is_meant_for, table_name
 from ._statements import statements_on
 
@@ -138,7 +137,7 @@ class Watching:
         data_version = traits_of(connection.dialect).data_version
         assert data_version is not None
         quote = connection.dialect.identifier_preparer.quote
-        schemas = {schema_on(connection, t.table) or "main" for t in tables}
+        schemas = {connection.schema_for_object(t.table) or "main" for t in tables}
         self._connection = connection
         self._queries = [data_version.format(quote(schema)) for schema in schemas]
         self._select_newest = _select_newest(connection, tables)

@@ -46,13 +46,12 @@ def database_answers(real: RealTable, connection: Connection) -> Fault | None:
 )
 def table_exists(real: RealTable, connection: Connection) -> Fault | None:
     """Check that the database has the model's table."""
-    name = real.name_in(connection)
-    table, schema = str(name["name"]), name["schema"]
-    if sa.inspect(connection).has_table(table, schema=schema):
+    schema = connection.schema_for_object(real.table)
+    if sa.inspect(connection).has_table(real.table.name, schema=schema):
         return None
 
     return Fault(
-        found=f"there is no table {name['table']} at {_place(connection)}",
+        found=f"there is no table {real.name_in(connection)} at {_place(connection)}",
         expected="the table of the model",
         hint="have all migrations been run, and in this database?",
     )
@@ -121,7 +120,7 @@ def flush_walks_an_index(real: RealTable, connection: Connection) -> Fault | Non
     if walked_index(real, connection):
         return None
 
-    name = real.name_in(connection)["table"]
+    name = real.name_in(connection)
     quoted = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quoted(column) for column in _key(real))
     return Fault(
@@ -167,7 +166,7 @@ def table_has_transactions(real: RealTable, connection: Connection) -> Fault | N
     if not engines:
         return None
 
-    name = real.name_in(connection)["table"]
+    name = real.name_in(connection)
     return Fault(
         found=f"the storage engine of the table is {engines[0]}",
         expected="InnoDB",

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapper, Session, scoped_session
 
 from ._models import Model, SignalTable
+from ._reflection import answers_about, name_on
 from ._rules import Fault, Rule, rule
 
 
@@ -54,26 +55,13 @@ class RealTable:
         finally:
             self.session.rollback()
 
-    def name_in(self, connection: Connection) -> dict[str, str | None]:
-        """Return the arguments by which the database finds the table."""
-        schema = connection.schema_for_object(self.table)
-        quoted = connection.dialect.identifier_preparer.quote
-        full_name = [quoted(part) for part in (schema, self.table.name) if part]
-        return {
-            "table": ".".join(full_name),
-            "name": self.table.name,
-            "schema": schema,
-        }
+    def name_in(self, connection: Connection) -> str:
+        """Return the quoted name by which the database finds the table."""
+        return name_on(connection, self.table)
 
     def answers(self, query: str | None, connection: Connection) -> list[str]:
         """Ask the database about the table, if it can be asked that."""
-        if query is None:
-            return []
-
-        name = self.name_in(connection)
-        clause = sa.text(query)
-        used = {key: name[key] for key in clause._bindparams}
-        return list(map(str, connection.scalars(clause, used)))
+        return list(map(str, answers_about(self.table, query, connection)))
 
 
 Find = Callable[[RealTable, Connection], Fault | None]

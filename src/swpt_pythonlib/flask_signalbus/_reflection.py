@@ -79,7 +79,7 @@ def facts_of(signals: SignalTable, connection: Connection) -> TableFacts:
     than ``create_all`` does; a flush that sorts by the key must follow the index.
     """
     known = _KNOWN.setdefault(connection.dialect, {})
-    place = (signals.table, schema_on(connection, signals.table))
+    place = (signals.table, connection.schema_for_object(signals.table))
     if place not in known:
         try:
             known[place] = _reflect(signals, connection)
@@ -99,23 +99,34 @@ def forget_facts(connection: Connection) -> None:
     _KNOWN.pop(connection.dialect, None)
 
 
-def schema_on(connection: Connection, table: Table) -> str | None:
-    """Return the schema of a table, translated as SQLAlchemy translates it."""
-    names = connection.get_execution_options().get("schema_translate_map") or {}
-    return names.get(table.schema, table.schema)
-
-
 def name_on(connection: Connection, table: Table) -> str:
     """Return the quoted name of a table, with its schema."""
-    return quoted(connection.dialect, schema_on(connection, table), table.name)
+    return quoted(connection.dialect, connection.schema_for_object(table), table.name)
+
+
+def answers_about(table: Table, query: str | None, connection: Connection) -> list[Any]:
+    """Ask the database about a table, if it can be asked that.
+
+    :param query: It may refer to the quoted name ``:table``, to ``:name``, and to
+        ``:schema``, which may be null.
+    """
+    if query is None:
+        return []
+
+    schema = connection.schema_for_object(table)
+    names = {"table": name_on(connection, table), "name": table.name, "schema": schema}
+    return list(connection.scalars(text(query), names))
 
 
 def _reflect(signals: SignalTable, connection: Connection) -> TableFacts:
+    def ask(query: str | None) -> list[Any]:
+        return answers_about(signals.table, query, connection)
+
     traits = traits_of(connection.dialect)
     facts = partial(
         TableFacts,
-        is_alone=all(_answers(traits.lies_alone, signals, connection)),
-        late_constraints=tuple(_answers(traits.late_constraints, signals, connection)),
+        is_alone=all(ask(traits.lies_alone)),
+        late_constraints=tuple(ask(traits.late_constraints)),
     )
     for index in key_indexes(signals, connection):
         return facts(index.columns, index.collations, index.name)
@@ -132,7 +143,7 @@ def key_indexes(
     # Databases that fold names to one case list them in theirs.
     folded = {column.name.lower(): column.name for column in signals.key}
     names = folded | {column.name: column.name for column in signals.key}
-    schema = schema_on(connection, signals.table)
+    schema = connection.schema_for_object(signals.table)
     for index in indexes_of(connection, signals.table, schema):
         key = tuple(names.get(c) or names.get(c.lower(), "") for c in index.columns)
         if sorted(key) == sorted(column.name for column in signals.key):
@@ -141,7 +152,7 @@ def key_indexes(
 
 def _warn(signals: SignalTable, connection: Connection) -> None:
     """Say which index is missing; if there is no table, let the flush say so."""
-    schema = schema_on(connection, signals.table)
+    schema = connection.schema_for_object(signals.table)
     inspector = inspect(connection)
     if not inspector.has_table(signals.table.name, schema):
         raise NoSuchTableError(signals.table.name)
@@ -169,14 +180,3 @@ def _missing_index(signals: SignalTable, dialect: Dialect, schema: str | None) -
     copy = Table(signals.table.name, metadata, *columns, schema=schema)
     statement = CreateIndex(Index(None, *copy.columns, unique=True))
     return str(statement.compile(dialect=plain_dialect(dialect))).strip()
-
-
-def _answers(
-    query: str | None, signals: SignalTable, connection: Connection
-) -> list[Any]:
-    """Ask the database about the table, if it can be asked that."""
-    if query is None:
-        return []
-
-    name = name_on(connection, signals.table)
-    return list(connection.scalars(text(query), {"table": name}))

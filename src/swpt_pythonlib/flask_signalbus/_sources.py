@@ -15,7 +15,6 @@ from ._dialects import traits_of
 from ._drivers import begin_really, without_prepared_statements
 from ._errors import has_code, is_conflict
 from ._models import SignalTable
-from ._reflection import schema_on
 from ._retry import RetryPolicy
 from ._sessions import current
 from ._transactions import Attempt
@@ -56,7 +55,7 @@ class Source:
             return None
 
         quote = self.connection.dialect.identifier_preparer.quote
-        schema = schema_on(self.connection, self.signals.table) or "main"
+        schema = self.connection.schema_for_object(self.signals.table) or "main"
         return self.connection.exec_driver_sql(query.format(quote(schema))).scalar()
 
 
