@@ -110,6 +110,16 @@ def tie_to_parent(orphan_signal: signal.Signals) -> Callable[[], None]:
     return tie
 
 
+def end(process: "subprocess.Popen[bytes]", how: int, *, patience: float) -> None:
+    """Send a signal to a server, and wait until it has ended; then kill it."""
+    process.send_signal(how)
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def _options(log: IO[bytes], home: Path, path: str = os.defpath) -> dict[str, Any]:
     options: dict[str, Any] = {
         "cwd": home,

@@ -219,12 +219,7 @@ class PrivateBroker:
         if process is None:
             return
 
-        process.send_signal(how)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        account.end(process, how, patience=_STOP_SECONDS)
 
     def _run(self, command: tuple[str, ...]) -> "subprocess.Popen[bytes]":
         return account.start(

@@ -147,12 +147,7 @@ class _PrivateServer:
         return False
 
     def _stop(self, process: "subprocess.Popen[bytes]") -> None:
-        process.send_signal(self._kind.stop_signal)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        account.end(process, self._kind.stop_signal, patience=_STOP_SECONDS)
 
     @property
     def _data(self) -> Path:

@@ -125,12 +125,7 @@ class Node:
         if process is None:
             return
 
-        process.send_signal(how)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        account.end(process, how, patience=_STOP_SECONDS)
 
     def close(self) -> None:
         """End the process, and close its log."""
