@@ -12,6 +12,8 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 
 from support import capabilities
+from support.own_models import OwnModel, model_of
+from support.signatures import DBFactory
 from swpt_pythonlib.flask_signalbus import SignalBusMixin
 from swpt_pythonlib.flask_signalbus._inspection import DATABASE_RULES, judge_table
 
@@ -340,6 +342,27 @@ def test_a_deferred_foreign_key_is_a_fault(
 
     assert list(faults) == ["check_no_deferred_foreign_key"] * is_fault
     assert all("follower." in fault for fault in faults.values())
+
+
+@pytest.mark.requires("deferred_keys")
+def test_a_table_is_found_by_a_name_that_needs_quoting(make_db: DBFactory) -> None:
+    own_db = make_db()
+
+    @model_of(own_db)
+    class Odd(OwnModel):
+        __tablename__ = "odd % :table"
+        id = sa.Column(sa.Integer, primary_key=True)
+        send_signalbus_message = classmethod(lambda cls, signal: None)
+
+    key = sa.ForeignKey(Odd.id, deferrable=True, initially="DEFERRED")
+    sa.Table("follower", own_db.metadata, sa.Column("odd_id", sa.Integer, key))
+    own_db.create_all()
+
+    results = list(judge_table(Odd, own_db.session))
+
+    own_db.drop_all()
+    failed = [result.check for result in results if result.outcome == "failed"]
+    assert failed == ["check_no_deferred_foreign_key"]
 
 
 @pytest.mark.requires("storage_engines")
