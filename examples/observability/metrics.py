@@ -48,7 +48,9 @@ def serve(app: Flask, db, models) -> None:
             if created_at is None:
                 return 0.0
 
-            return (datetime.now(UTC) - created_at.replace(tzinfo=UTC)).total_seconds()
+            age = datetime.now(UTC) - created_at.replace(tzinfo=UTC)
+            # Clocks differ, and MySQL rounds to the next second.
+            return max(age.total_seconds(), 0.0)
 
         return age
 
