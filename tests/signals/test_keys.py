@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import mysql, postgresql
 
 from support.broker import broker
 from support.models import SendsMany, text_column
@@ -96,10 +96,16 @@ START = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
 
 BYTES = sa.LargeBinary(16).with_variant(sa.VARBINARY(16), "mysql", "mariadb")
 
+# With half of its values beyond those of a signed one.
+UNSIGNED = sa.Numeric(20, 0).with_variant(
+    mysql.BIGINT(unsigned=True), "mysql", "mariadb"
+)
+
 
 KEYS: dict[str, tuple[list[Any], Callable[[int], tuple[Any, ...]]]] = {
     "integer": ([sa.Integer], lambda i: (i - 5,)),
     "big integer": ([sa.BigInteger], lambda i: (2**60 + 7 * i,)),
+    "unsigned integer": ([UNSIGNED], lambda i: (2**63 + (i - 6) * 2**40,)),
     "numeric": ([sa.Numeric(10, 2)], lambda i: (Decimal(i) / 4,)),
     "uuid": ([sa.Uuid], lambda i: (uuid.uuid5(uuid.NAMESPACE_DNS, str(i)),)),
     "string": ([sa.String(20)], lambda i: (f"{'aÄbz'[i % 4]} '%:\\ {i}",)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,6 +37,8 @@ Deletion = Callable[[Connection, Rows], int]
 # MySQL stops planning a list of keys as ranges when the list outgrows
 # 'range_optimizer_max_mem_size', at about 36 000 keys.
 _KEYS_PER_DELETE = 1000
+# What an unsigned key has beyond it, a column of JSON_TABLE has not on MySQL.
+_MAX_BIGINT = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,18 +96,17 @@ def delete_each(target: Target) -> Deletion:
 
 
 def delete_joined(target: Target) -> Deletion:
-    """Return a deletion by a join, a thousand rows at a time."""
+    """Return a deletion by a join, which looks each key up and scans nothing."""
     delete_one = delete_each(target)
-    is_composite = len(target.signals.key) > 1
-    delete_chunk = _delete_tuples(target) if is_composite else _delete_values(target)
+    delete_listed = _delete_listed(target)
+    delete_many = (
+        _delete_integers(target, delete_listed)
+        if target.order.is_of_integers
+        else delete_listed
+    )
 
     def delete_rows(connection: Connection, rows: Rows) -> int:
-        starts = range(0, len(rows), _KEYS_PER_DELETE)
-        chunks = (rows[i : i + _KEYS_PER_DELETE] for i in starts)
-        return sum(
-            (delete_chunk if len(chunk) > 1 else delete_one)(connection, chunk)
-            for chunk in chunks
-        )
+        return (delete_many if len(rows) > 1 else delete_one)(connection, rows)
 
     return delete_rows
 
@@ -118,6 +120,41 @@ def check_deleted(signals: SignalTable, deleted: int, *, claimed: int) -> None:
         )
 
 
+def _delete_integers(target: Target, delete_others: Deletion) -> Deletion:
+    """Delete by a list of integer keys, which one parameter carries as JSON."""
+    signals = target.signals
+    columns = {f"key{i}": f"$[{i}]" for i in range(len(signals.key))}
+    list_ = ", ".join(f"{name} BIGINT PATH '{path}'" for name, path in columns.items())
+    claimed = f"JSON_TABLE(:keys, '$[*]' COLUMNS ({list_}))"
+
+    @cache
+    def deletion_in(schema: str | None) -> TextClause:
+        return _joined_deletion(target, schema, claimed, columns)
+
+    def delete_integers(connection: Connection, rows: Rows) -> int:
+        keys = [signals.key_of(row) for row in rows]
+        if max(map(max, keys)) > _MAX_BIGINT:
+            return delete_others(connection, rows)
+
+        deletion = deletion_in(connection.schema_for_object(signals.table))
+        return connection.execute(deletion, {"keys": json.dumps(keys)}).rowcount
+
+    return delete_integers
+
+
+def _delete_listed(target: Target) -> Deletion:
+    """Delete by a list of keys of any type, a thousand at a time."""
+    is_composite = len(target.signals.key) > 1
+    delete_chunk = _delete_tuples(target) if is_composite else _delete_values(target)
+
+    def delete_listed(connection: Connection, rows: Rows) -> int:
+        starts = range(0, len(rows), _KEYS_PER_DELETE)
+        chunks = (rows[i : i + _KEYS_PER_DELETE] for i in starts)
+        return sum(delete_chunk(connection, chunk) for chunk in chunks)
+
+    return delete_listed
+
+
 def _delete_values(target: Target) -> Deletion:
     """Delete by a list of keys."""
     (column,), (position,) = target.signals.key, target.signals.key_positions
@@ -126,7 +163,7 @@ def _delete_values(target: Target) -> Deletion:
 
     @cache
     def deletion_in(schema: str | None) -> TextClause:
-        return _joined_deletion(target, schema, condition).bindparams(keys)
+        return _locked_deletion(target, schema, condition).bindparams(keys)
 
     def delete_values(connection: Connection, rows: Rows) -> int:
         parameters = {"keys": [row[position] for row in rows], "limit": len(rows)}
@@ -155,7 +192,7 @@ def _delete_tuples(target: Target) -> Deletion:
             for n in range(count)
             for i, column in enumerate(signals.key)
         )
-        return _joined_deletion(target, schema, condition).bindparams(*binds)
+        return _locked_deletion(target, schema, condition).bindparams(*binds)
 
     def delete_tuples(connection: Connection, rows: Rows) -> int:
         # Repeating a key does no harm, and makes for few different statements.
@@ -173,16 +210,37 @@ def _delete_tuples(target: Target) -> Deletion:
     return delete_tuples
 
 
-def _joined_deletion(target: Target, schema: str | None, condition: str) -> TextClause:
-    """Return the deletion of the keys that meet a condition."""
-    # SQLAlchemy has no STRAIGHT_JOIN, so this DELETE is a text.
+def _locked_deletion(target: Target, schema: str | None, condition: str) -> TextClause:
+    """Return the deletion of the keys that meet a condition.
+
+    To find them, the table may be scanned, which must not wait for other flushers.
+    """
     names = [quote(target, column.name) for column in target.signals.key]
     table = quote(target, schema, target.signals.table.name)
-    matches = " AND ".join(f"gone.{name} = claimed.{name}" for name in names)
+    claimed = (
+        f"(SELECT {', '.join(names)} FROM {table} {target.index_hint}"
+        f" WHERE {condition} LIMIT :limit FOR UPDATE SKIP LOCKED)"
+    )
+    return _joined_deletion(target, schema, claimed, names)
+
+
+def _joined_deletion(
+    target: Target, schema: str | None, claimed: str, names: Iterable[str]
+) -> TextClause:
+    """Return the deletion of the keys that a table has in the columns of these names.
+
+    Tables are joined in this order, and by the index of the key: what is not claimed
+    may be locked by another flusher, which waits for its broker.
+    """
+    # SQLAlchemy has no STRAIGHT_JOIN, so this DELETE is a text.
+    table = quote(target, schema, target.signals.table.name)
+    matches = " AND ".join(
+        f"gone.{quote(target, column.name)} = claimed.{name}"
+        for column, name in zip(target.signals.key, names, strict=True)
+    )
     return text(
-        f"DELETE gone FROM (SELECT {', '.join(names)} FROM {table} {target.index_hint}"
-        f" WHERE {condition} LIMIT :limit FOR UPDATE SKIP LOCKED) AS claimed"
-        f" STRAIGHT_JOIN {table} AS gone ON {matches}"
+        f"DELETE gone FROM {claimed} AS claimed"
+        f" STRAIGHT_JOIN {table} AS gone {target.index_hint} ON {matches}"
     )
 
 

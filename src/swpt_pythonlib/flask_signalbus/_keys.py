@@ -68,20 +68,26 @@ class KeyOrder:
         self._columns = columns
         self._collations = collations
         self._traits = traits_of(dialect)
-        self._processors = [
-            column.type.dialect_impl(dialect).bind_processor(dialect)
-            for column in columns
-        ]
+        self._types = [column.type.dialect_impl(dialect) for column in columns]
+        self._processors = [type_.bind_processor(dialect) for type_ in self._types]
         self._labels = {
             i: labels
-            for i, column in enumerate(columns)
-            if (labels := self._labels_of(column.type.dialect_impl(dialect)))
+            for i, type_ in enumerate(self._types)
+            if (labels := self._labels_of(type_))
         }
 
     @cached_property
     def is_pythons(self) -> bool:
         """Whether Python orders the keys as the database does."""
         return all(map(self._is_ordered_as_python, self._columns))
+
+    @property
+    def is_of_integers(self) -> bool:
+        """Whether the database is given each part of a key as a plain integer."""
+        parts = zip(self._types, self._processors, strict=True)
+        return all(
+            isinstance(type_, Integer) and process is None for type_, process in parts
+        )
 
     def equals(self, bound: str) -> ColumnElement[bool]:
         """Return the condition that the key is the one named ``bound``."""

@@ -56,16 +56,13 @@ def _lock_and_delete_joined(
         FOR UPDATE SKIP LOCKED
 
         DELETE gone
-        FROM (
-          SELECT id FROM message FORCE INDEX (PRIMARY)
-          WHERE id IN (:keys) LIMIT :limit FOR UPDATE SKIP LOCKED
-        ) AS claimed
-        STRAIGHT_JOIN message AS gone ON gone.id = claimed.id
+        FROM JSON_TABLE(:keys, '$[*]' COLUMNS (key0 BIGINT PATH '$[0]')) AS claimed
+        STRAIGHT_JOIN message AS gone FORCE INDEX (PRIMARY) ON gone.id = claimed.key0
 
-    For a list of keys, MySQL and MariaDB may scan a table that seems to hold few other
-    rows, with or without ORDER BY, and then wait for rows that other flushers hold;
-    those might wait for ours (error 1213). A scan that skips locked rows waits for
-    nobody. What it finds is then looked up by the key, one row after the other.
+    For ``IN`` and a list of keys, MySQL and MariaDB may scan a table that seems to hold
+    few other rows, with or without ORDER BY, and then wait for rows that other flushers
+    hold; those might wait for ours (error 1213). Joined, each key is looked up. Keys
+    that are no integers are listed, and found by a scan that skips locked rows.
     """
     locked = target.up_to(first, last).with_for_update(skip_locked=True)
     return _lock_and_delete(target, locked, delete_joined(target))
