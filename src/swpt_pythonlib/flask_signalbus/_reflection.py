@@ -107,6 +107,12 @@ def name_on(connection: Connection, table: Table) -> str:
     return quoted(connection.dialect, connection.schema_for_object(table), table.name)
 
 
+def is_view(table: Table, connection: Connection) -> bool:
+    """Tell whether there is a view in the place of a table."""
+    schema = connection.schema_for_object(table)
+    return table.name in inspect(connection).get_view_names(schema)
+
+
 def answers_about(table: Table, query: str | None, connection: Connection) -> list[Any]:
     """Ask the database about a table, if it can be asked that.
 
@@ -162,12 +168,17 @@ def key_indexes(
 def _warn(signals: SignalTable, connection: Connection) -> None:
     """Say which index is missing; if there is no table, let the flush say so."""
     schema = connection.schema_for_object(signals.table)
-    inspector = inspect(connection)
-    if not inspector.has_table(signals.table.name, schema):
+    if not inspect(connection).has_table(signals.table.name, schema):
         raise NoSuchTableError(signals.table.name)
-    if signals.table.name in inspector.get_view_names(schema):
-        # It has no index of its own, and those of its tables cannot be known.
-        return
+    if is_view(signals.table, connection):
+        if traits_of(connection.dialect).claims_by_view:
+            # It has no index of its own, and those of its tables cannot be known.
+            return
+
+        raise RuntimeError(
+            f"The signals of '{signals.name}' cannot be deleted, because"
+            f" '{signals.table.fullname}' is a view; map the model to the table itself."
+        )
 
     logger.warning(
         "No index of the table '%s' has exactly the columns of the key of '%s' (%s), so"
