@@ -219,8 +219,26 @@ def test_a_table_without_an_index_of_the_key_is_a_fault(
 
     fault = place.faults()["check_flush_walks_an_index"]
 
-    assert "no primary key or unique index of inspected consists of (a, b)" in fault
+    assert (
+        "no primary key or unique index of inspected consists of (a, b), whole and in"
+        " one direction"
+    ) in fault
     assert "ALTER TABLE inspected ADD PRIMARY KEY (a, b)" in fault
+
+
+def test_a_view_is_a_fault(place: Place) -> None:
+    """It has no index, and can have none."""
+    place.make_table("PRIMARY KEY (a, b)")
+    place.execute("ALTER TABLE inspected RENAME TO behind")
+    place.execute("CREATE VIEW inspected AS SELECT * FROM behind")
+
+    try:
+        fault = place.faults()["check_flush_walks_an_index"]
+    finally:
+        place.execute("DROP VIEW inspected", "ALTER TABLE behind RENAME TO inspected")
+
+    assert "found:    inspected is a view" in fault
+    assert "hint:     map the model to the table itself" in fault
 
 
 def test_an_index_that_admits_nulls_is_no_key(place: Place) -> None:
@@ -269,6 +287,36 @@ def test_the_documented_rights_suffice(place: Place, dialect_name: str) -> None:
 
     with user_with(place, capabilities.RIGHTS[dialect_name], dialect_name) as url:
         assert place.faults(url) == {}
+
+
+@pytest.mark.requires("row_level_security")
+@pytest.mark.parametrize(
+    ("policies", "missing"),
+    [
+        pytest.param([], "SELECT, UPDATE, DELETE", id="none"),
+        pytest.param(["FOR SELECT", "FOR DELETE"], "UPDATE", id="of reading, deleting"),
+        pytest.param(["FOR SELECT"], "UPDATE, DELETE", id="of reading"),
+        pytest.param(["AS RESTRICTIVE"], "SELECT, UPDATE, DELETE", id="restrictive"),
+        pytest.param(["TO CURRENT_USER"], "SELECT, UPDATE, DELETE", id="of others"),
+        pytest.param(["TO {user}"], "", id="of the user"),
+        pytest.param(["FOR SELECT", "FOR UPDATE", "FOR DELETE"], "", id="of each"),
+    ],
+)
+def test_rows_that_no_policy_lets_a_flusher_lock_are_a_fault(
+    policies: list[str], missing: str, place: Place, dialect_name: str
+) -> None:
+    """Nothing would be sent, without an error."""
+    place.make_table("PRIMARY KEY (a, b)")
+    place.execute("ALTER TABLE inspected ENABLE ROW LEVEL SECURITY")
+
+    with user_with(place, capabilities.RIGHTS[dialect_name], dialect_name) as url:
+        for number, policy in enumerate(policies):
+            what = policy.format(user=url.username)
+            place.execute(f"CREATE POLICY p{number} ON inspected {what} USING (true)")
+        faults = place.faults(url)
+
+    assert list(faults) == ["check_rights_suffice"] * bool(missing)
+    assert all(f"no policy for {missing}\n" in fault for fault in faults.values())
 
 
 def test_a_server_that_is_read_only_is_a_fault(place: Place, dialect_name: str) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -352,18 +352,49 @@ def test_a_view_is_flushed_without_a_hint(
     own_db = make_db()
     letter = make_letter(own_db)
     make_table(own_db, [sa.PrimaryKeyConstraint("a", "n")])
-    with own_db.engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE letter RENAME TO letters"))
-        connection.execute(sa.text("CREATE VIEW letter AS SELECT * FROM letters"))
     record(own_db, letter, LETTERS)
 
-    assert own_db.signalbus.flushmany() == len(LETTERS)
+    with hidden_by_a_view(own_db):
+        assert own_db.signalbus.flushmany() == len(LETTERS)
+
     assert broker().sent == in_order("na")
     assert warnings(caplog) == []
 
-    with own_db.engine.begin() as connection:
-        connection.execute(sa.text("DROP VIEW letter"))
-        connection.execute(sa.text("DROP TABLE letters"))
+
+@pytest.mark.requires("claims_from_tables")
+def test_a_view_is_refused_where_its_rows_would_stay(make_db: DBFactory) -> None:
+    """F12, F4: SQLite would return rows that it does not delete, to be sent again."""
+    own_db = make_db()
+    letter = make_letter(own_db)
+    make_table(own_db, [sa.PrimaryKeyConstraint("a", "n")])
+    record(own_db, letter, LETTERS)
+
+    with hidden_by_a_view(own_db):
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="'letter' is a view"):
+                own_db.signalbus.flushmany()
+
+    assert broker().sent == []
+    assert own_db.signalbus.flushmany() == len(LETTERS)
+
+
+@contextlib.contextmanager
+def hidden_by_a_view(database: Any) -> Iterator[None]:
+    """Have a view in the place of the table of letters."""
+
+    def execute(*statements: str) -> None:
+        with database.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(sa.text(statement))
+
+    execute(
+        "ALTER TABLE letter RENAME TO letters",
+        "CREATE VIEW letter AS SELECT * FROM letters",
+    )
+    try:
+        yield
+    finally:
+        execute("DROP VIEW letter", "ALTER TABLE letters RENAME TO letter")
 
 
 @pytest.mark.parametrize("is_translated", [False, True], ids=["named", "translated"])

@@ -1,5 +1,6 @@
 """The keys that signals may have, by name and by type."""
 
+import contextlib
 import enum
 import uuid
 from collections.abc import Callable
@@ -70,7 +71,9 @@ def test_a_key_that_compares_in_a_way_of_its_own_is_left_alone() -> None:
     dialect: sa.Dialect = sa.make_url("postgresql://").get_dialect()()
 
     bound = (
-        KeyOrder([column], dialect, [None]).is_after("after").compile(dialect=dialect)
+        KeyOrder([column], dialect, [None], [None])
+        .is_after("after")
+        .compile(dialect=dialect)
     )
 
     assert "CAST(%(after_0)s AS CITEXT)" in str(bound)
@@ -158,6 +161,99 @@ def test_any_type_of_primary_key_works(
 
     assert own_db.signalbus.flushmany() == 12
     assert broker().sent == expected
+
+
+#: What a model declares, what the column is, and what it holds.
+OTHER_TYPES: dict[str, tuple[Any, Any, list[str]]] = {
+    "an enumeration for a text": (
+        sa.String(9),
+        sa.Enum("z", "b'", "a", name="hidden_letter"),
+        ["a", "b'", "z"],
+    ),
+    "labels in another order": (
+        sa.Enum("a", "b", "z", name="reversed_letter"),
+        sa.Enum("z", "b", "a", name="reversed_letter"),
+        ["a", "b", "z"],
+    ),
+    "a text for an enumeration": (
+        sa.Enum("z", "b", "a", name="absent_letter"),
+        sa.String(9),
+        ["a", "b", "z"],
+    ),
+    "an identifier for a text": (
+        sa.String(36),
+        sa.Uuid(as_uuid=False),
+        [str(uuid.uuid5(uuid.NAMESPACE_DNS, str(i))) for i in range(3)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_TYPES)
+def test_a_key_is_compared_as_what_it_is_in_the_database(
+    case: str, make_db: DBFactory
+) -> None:
+    """S6, F3: whatever a hand-written table has made of the model."""
+    declared, real, values = OTHER_TYPES[case]
+    own_db = make_db()
+    model = make_disguised(own_db, declared)
+    table = create_disguised(own_db, real)
+    expected = record_disguised(own_db, table, values)
+
+    assert own_db.signalbus.flushmany([model]) == 9
+    assert broker().sent == expected
+
+
+def test_a_key_is_looked_at_again_when_it_has_become_another(
+    make_db: DBFactory,
+) -> None:
+    """S6, F12: a worker need not be started anew after a migration."""
+    own_db = make_db()
+    model = make_disguised(own_db, sa.String(9))
+    before = create_disguised(own_db, sa.Enum("b", "a", name="few_letters"))
+    record_disguised(own_db, before, ["a", "b"])
+    assert own_db.signalbus.flushmany([model]) == 6
+    before.drop(own_db.engine)
+    after = create_disguised(own_db, sa.Enum("b", "a", "c", name="more_letters"))
+    expected = record_disguised(own_db, after, ["a", "b", "c"])
+    broker().sent.clear()
+
+    with contextlib.suppress(sa.exc.DBAPIError, ValueError):
+        own_db.signalbus.flushmany([model])
+    own_db.signalbus.flushmany([model])
+
+    assert broker().sent == expected
+
+
+def make_disguised(database: Any, declared: Any) -> Any:
+    @model_of(database)
+    class Disguised(SendsMany, OwnModel):
+        signalbus_burst_count = 2
+        k: Any = sa.Column(declared, primary_key=True)
+        n = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
+        text = text_column()
+
+    return Disguised
+
+
+def create_disguised(database: Any, real: Any) -> sa.Table:
+    table = sa.Table(
+        "disguised",
+        sa.MetaData(),
+        sa.Column("k", real, primary_key=True),
+        sa.Column("n", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("text", sa.String(40)),
+    )
+    table.create(database.engine)
+    return table
+
+
+def record_disguised(database: Any, table: sa.Table, values: list[str]) -> list[str]:
+    """Record three signals for each value; return them in the order of the key."""
+    rows = [{"k": k, "n": n, "text": f"{k} {n}"} for k in values for n in range(3)]
+    database.session.execute(sa.insert(table), rows)
+    database.session.commit()
+    in_order = sa.select(table.c.text).order_by(table.c.k, table.c.n)
+    return list(database.session.scalars(in_order))
 
 
 def test_a_bad_signal_is_found_by_any_type_of_key(make_db: DBFactory) -> None:

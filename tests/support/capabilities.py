@@ -23,6 +23,8 @@ MEANINGS = {
     "late_constraints": "a constraint can wait for the commit, or be asked before",
     "suppressed_deletes": "a trigger can leave a row undeleted, without an error",
     "deletes_by_view": "rows can be claimed and deleted through a view",
+    "claims_from_tables": "rows are claimed and deleted in a way that needs a table",
+    "row_level_security": "policies can hide rows from a user",
     "in_memory": "a database can live in the memory of its process",
     "journal_modes": "its journal can be chosen, such as a log that is written ahead",
     "deadlocks": "transactions can wait for each other until one is told to give up",
@@ -74,6 +76,7 @@ ROWS = (
         capabilities=frozenset(
             {
                 "in_memory",
+                "claims_from_tables",
                 "suppressed_deletes",
                 "journal_modes",
                 "stale_writes_fail",
@@ -98,6 +101,7 @@ ROWS = (
                 "sqlstates",
                 "vacuum",
                 "partitions",
+                "claims_from_tables",
                 "suppressed_deletes",
                 "deferred_keys",
                 "explain_analyze",

@@ -1,7 +1,8 @@
-"""The indexes of a table, as the catalogue of each database lists them.
+"""The indexes and columns of a table, as the catalogue of each database lists them.
 
 SQLAlchemy's inspector does not tell all that matters: whether MySQL can see an index,
-in which direction SQLite keeps a column, by which rules either compares text.
+in which direction SQLite keeps a column, by which rules either compares text. It warns
+of types that it does not know.
 """
 
 from __future__ import annotations
@@ -203,3 +204,32 @@ _CATALOGUES: dict[str, _Catalogue] = {
     "postgresql": _postgresql,
     "sqlite": _sqlite,
 }
+
+_MYSQL_TYPES = text("""
+    SELECT lower(column_name), column_type FROM information_schema.columns
+    WHERE table_name = :name AND table_schema = COALESCE(:schema, DATABASE())
+""")
+_TYPES = {
+    "mariadb": _MYSQL_TYPES,
+    "mysql": _MYSQL_TYPES,
+    "postgresql": text("""
+        SELECT attname, format_type(atttypid, -1) FROM pg_attribute
+        WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped
+    """),
+}
+
+
+def types_of(
+    connection: Connection, table: Table, schema: str | None
+) -> dict[str, str]:
+    """Return the types of columns, as the database writes them, if they matter to it.
+
+    Names that do not differ by case are in lower case.
+    """
+    query = _TYPES.get(connection.dialect.name)
+    if query is None:
+        return {}
+
+    qualified = quoted(connection.dialect, schema, table.name)
+    names = {"table": qualified, "name": table.name, "schema": schema}
+    return dict(map(tuple, connection.execute(query, names)))

@@ -37,8 +37,6 @@ Deletion = Callable[[Connection, Rows], int]
 # MySQL stops planning a list of keys as ranges when the list outgrows
 # 'range_optimizer_max_mem_size', at about 36 000 keys.
 _KEYS_PER_DELETE = 1000
-# What an unsigned key has beyond it, a column of JSON_TABLE has not on MySQL.
-_MAX_BIGINT = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +96,8 @@ def delete_each(target: Target) -> Deletion:
 def delete_joined(target: Target) -> Deletion:
     """Return a deletion by a join, which looks each key up and scans nothing."""
     delete_one = delete_each(target)
-    delete_listed = _delete_listed(target)
-    delete_many = (
-        _delete_integers(target, delete_listed)
-        if target.order.is_of_integers
-        else delete_listed
-    )
+    types = target.order.integer_types
+    delete_many = _delete_integers(target, types) if types else _delete_listed(target)
 
     def delete_rows(connection: Connection, rows: Rows) -> int:
         return (delete_many if len(rows) > 1 else delete_one)(connection, rows)
@@ -120,24 +114,24 @@ def check_deleted(signals: SignalTable, deleted: int, *, claimed: int) -> None:
         )
 
 
-def _delete_integers(target: Target, delete_others: Deletion) -> Deletion:
+def _delete_integers(target: Target, types: Sequence[str]) -> Deletion:
     """Delete by a list of integer keys, which one parameter carries as JSON."""
     signals = target.signals
-    columns = {f"key{i}": f"$[{i}]" for i in range(len(signals.key))}
-    list_ = ", ".join(f"{name} BIGINT PATH '{path}'" for name, path in columns.items())
-    claimed = f"JSON_TABLE(:keys, '$[*]' COLUMNS ({list_}))"
+    names = [f"key{i}" for i in range(len(types))]
+    columns = ", ".join(
+        f"{name} {type_} PATH '$[{i}]'"
+        for i, (name, type_) in enumerate(zip(names, types, strict=True))
+    )
+    claimed = f"JSON_TABLE(:keys, '$[*]' COLUMNS ({columns}))"
 
     @cache
     def deletion_in(schema: str | None) -> TextClause:
-        return _joined_deletion(target, schema, claimed, columns)
+        return _joined_deletion(target, schema, claimed, names)
 
     def delete_integers(connection: Connection, rows: Rows) -> int:
-        keys = [signals.key_of(row) for row in rows]
-        if max(map(max, keys)) > _MAX_BIGINT:
-            return delete_others(connection, rows)
-
+        keys = json.dumps([signals.key_of(row) for row in rows])
         deletion = deletion_in(connection.schema_for_object(signals.table))
-        return connection.execute(deletion, {"keys": json.dumps(keys)}).rowcount
+        return connection.execute(deletion, {"keys": keys}).rowcount
 
     return delete_integers
 

@@ -31,6 +31,7 @@ class Traits:
     :param skips_locked_rows: Whether ``SKIP LOCKED`` can be relied on.
     :param compares_row_values: Whether the index of a composite key is used
         for ``(a, b) > (:a, :b)``.
+    :param claims_by_view: Whether signals can be claimed and deleted by a view.
     :param index_hint: How a statement is told to use the index ``{}``, if it would
         rather scan another one, and lock what it finds there.
     :param expects_nothing: The query that tells whether the planner takes ``:table``
@@ -76,6 +77,7 @@ class Traits:
     strategy: Strategy = Strategy.LOCK_AND_DELETE_EACH
     skips_locked_rows: bool = False
     compares_row_values: bool = False
+    claims_by_view: bool = True
     index_hint: str | None = None
     expects_nothing: str | None = None
     orders_as_python: frozenset[type] = frozenset()
@@ -158,6 +160,7 @@ _POSTGRESQL = Traits(
     strategy=Strategy.DELETE_PLACES,
     skips_locked_rows=True,
     compares_row_values=True,
+    claims_by_view=False,
     # Not those of which there is something that equals nothing, or is infinite.
     orders_as_python=frozenset({bool, bytes, date, datetime, int, UUID}),
     trusts_statistics=True,
@@ -220,6 +223,8 @@ _POSTGRESQL = Traits(
 _SQLITE = Traits(
     strategy=Strategy.DELETE_KEYS,
     compares_row_values=True,
+    # RETURNING returns rows that a view without a trigger leaves where they are.
+    claims_by_view=False,
     begin="BEGIN",
     # There is no other zone than UTC here.
     local_clock="CURRENT_TIMESTAMP",

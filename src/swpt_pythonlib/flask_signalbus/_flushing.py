@@ -87,8 +87,8 @@ def flush(
             source = replace(source, signals=statements.signals)
             try:
                 _Pass(source, statements, plan.burst_size, counts).run(newest)
-            except DBAPIError:
-                # The index may be gone that the statements name.
+            except (DBAPIError, ValueError):
+                # The index may be gone that the statements name, or a label be new.
                 forget_facts(connection)
                 raise
 

@@ -17,7 +17,7 @@ from ._errors import is_conflict
 from ._models import Model, attributes_of, full_name
 from ._questions import questions_for, startup_options
 from ._real_tables import RealTable, table_rule, words_of
-from ._reflection import key_indexes
+from ._reflection import is_view, key_indexes
 from ._reports import Result, results_of
 from ._rules import Candidate, Fault
 from ._table_rules import has_own_table_and_primary_key
@@ -96,7 +96,16 @@ def rights_suffice(real: RealTable, connection: Connection) -> Fault | None:
                 hint=questions_for(connection.dialect).rights,
             )
 
-    return None
+    question = questions_for(connection.dialect).missing_policies
+    missing = real.answers(question, connection)
+    if not missing:
+        return None
+
+    return Fault(
+        found=f"row-level security has no policy for {', '.join(missing)}",
+        expected="policies by which the user may read, lock and delete the same rows",
+        hint="CREATE POLICY … FOR ALL, or one each for SELECT, UPDATE and DELETE",
+    )
 
 
 def _harmless_statements(real: RealTable) -> dict[str, sa.Executable]:
@@ -121,10 +130,20 @@ def flush_walks_an_index(real: RealTable, connection: Connection) -> Fault | Non
         return None
 
     name = real.name_in(connection)
+    if is_view(real.table, connection):
+        return Fault(
+            found=f"{name} is a view",
+            expected="a table with the primary key of the model",
+            hint="map the model to the table itself",
+        )
+
     quoted = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quoted(column) for column in _key(real))
     return Fault(
-        found=f"no primary key or unique index of {name} consists of ({columns})",
+        found=(
+            f"no primary key or unique index of {name} consists of ({columns}), whole"
+            f" and in one direction"
+        ),
         expected="the primary key of the model, as a key of the table",
         hint=f"ALTER TABLE {name} ADD PRIMARY KEY ({columns})",
     )

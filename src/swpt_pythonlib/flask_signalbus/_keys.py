@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from operator import itemgetter
@@ -17,7 +18,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
-    Enum,
     Integer,
     Row,
     String,
@@ -33,7 +33,7 @@ from sqlalchemy import (
     text,
     tuple_,
 )
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from ._catalogues import as_text, quoted
 from ._dialects import traits_of
@@ -47,7 +47,9 @@ _COMPARISONS: tuple[Callable[[Any, Any], Any], ...] = (
     operator.le,
 )
 
-
+_ENUM = re.compile(r"enum\((.*)\)", re.DOTALL)
+_INTEGER = re.compile(r"(tiny|small|medium|big)?int\b", re.IGNORECASE)
+_LABEL = re.compile(r"'((?:[^']|'')*)'")
 _TEXTS = {String, Text, Unicode, UnicodeText, TEXT, VARCHAR}
 
 
@@ -57,6 +59,7 @@ class KeyOrder:
     :param columns: The columns of the primary key.
     :param dialect: The database that compares them.
     :param collations: By what it compares each of them, ``None`` if it does not matter.
+    :param types: What each of them is in the database, ``None`` if it does not matter.
     """
 
     def __init__(
@@ -64,16 +67,18 @@ class KeyOrder:
         columns: Sequence[Column[Any]],
         dialect: Dialect,
         collations: Sequence[str | None],
+        types: Sequence[str | None],
     ) -> None:
         self._columns = columns
+        self._types = types
         self._collations = collations
         self._traits = traits_of(dialect)
-        self._types = [column.type.dialect_impl(dialect) for column in columns]
-        self._processors = [type_.bind_processor(dialect) for type_ in self._types]
+        self._declared = [column.type.dialect_impl(dialect) for column in columns]
+        self._processors = [type_.bind_processor(dialect) for type_ in self._declared]
         self._labels = {
             i: labels
-            for i, type_ in enumerate(self._types)
-            if (labels := self._labels_of(type_))
+            for i, real in enumerate(types)
+            if (labels := self._labels_of(real))
         }
 
     @cached_property
@@ -82,12 +87,17 @@ class KeyOrder:
         return all(map(self._is_ordered_as_python, self._columns))
 
     @property
-    def is_of_integers(self) -> bool:
-        """Whether the database is given each part of a key as a plain integer."""
-        parts = zip(self._types, self._processors, strict=True)
-        return all(
-            isinstance(type_, Integer) and process is None for type_, process in parts
+    def integer_types(self) -> list[str]:
+        """What the parts of a key are in the database; none if not all are integers.
+
+        Nor if the database is given anything but plain integers.
+        """
+        is_plain = all(
+            isinstance(type_, Integer) and process is None
+            for type_, process in zip(self._declared, self._processors, strict=True)
         )
+        types = [real or "BIGINT" for real in self._types]
+        return types if is_plain and all(map(_INTEGER.match, types)) else []
 
     def equals(self, bound: str) -> ColumnElement[bool]:
         """Return the condition that the key is the one named ``bound``."""
@@ -103,30 +113,38 @@ class KeyOrder:
         binds = self._all(self._bind, bound)
         return self._beyond(bound, binds, strictly=operator.lt, at_last=operator.le)
 
-    def hidden(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+    def hidden(
+        self, name: str, type_: TypeEngine[Any], real: str | None = None
+    ) -> ColumnElement[Any]:
         """Return a parameter, hidden from a planner that would draw conclusions.
 
         If old statistics say that little is pending, PostgreSQL would rather sort all
         of the backlog, for each burst, than walk the index of the key.
         """
-        bind = self._bind(name, type_)
+        bind = self._bind(name, type_, real)
         if not self._traits.trusts_statistics:
             return bind
 
         return select(bind.label("bound")).scalar_subquery()
 
-    def _bind(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+    def _bind(
+        self, name: str, type_: TypeEngine[Any], real: str | None
+    ) -> ColumnElement[Any]:
         if not self._traits.trusts_statistics:
             return bindparam(name, type_=type_)
 
+        # The index does not serve a comparison with a value of another type.
         widest = _widest(type_)
-        return cast(bindparam(name, type_=widest), widest)
+        target = widest if real is None else _RealType(real)
+        return cast(bindparam(name, type_=widest), target)
 
     def _all(
-        self, bind: Callable[[str, TypeEngine[Any]], ColumnElement[Any]], bound: str
+        self, bind: Callable[..., ColumnElement[Any]], bound: str
     ) -> list[ColumnElement[Any]]:
+        columns = zip(self._columns, self._types, strict=True)
         return [
-            bind(f"{bound}_{i}", column.type) for i, column in enumerate(self._columns)
+            bind(f"{bound}_{i}", column.type, real)
+            for i, (column, real) in enumerate(columns)
         ]
 
     def parameters(self, bound: str, key: Key) -> dict[str, Any]:
@@ -205,15 +223,27 @@ class KeyOrder:
             for compare in _COMPARISONS
         }
 
-    def _labels_of(self, type_: TypeEngine[Any]) -> list[str]:
+    def _labels_of(self, real: str | None) -> list[str]:
         """Return the labels, in order, of what the database compares as text."""
-        native = type_.impl_instance if isinstance(type_, TypeDecorator) else type_
-        is_ranked = (
-            self._traits.compares_enums_as_text
-            and isinstance(native, Enum)
-            and native.native_enum
-        )
-        return native.enums if is_ranked else []  # type: ignore[attr-defined]
+        if real is None or not self._traits.compares_enums_as_text:
+            return []
+
+        quoted = _ENUM.fullmatch(real)
+        labels = _LABEL.findall(quoted[1]) if quoted else []
+        return [label.replace("''", "'") for label in labels]
+
+
+class _RealType(UserDefinedType[Any]):
+    """A type by the name that the database gives it."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return what stands for the type in a statement."""
+        return self.name
 
 
 def _widest(type_: TypeEngine[Any]) -> TypeEngine[Any]:

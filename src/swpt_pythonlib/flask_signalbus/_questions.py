@@ -22,6 +22,7 @@ class Questions:
     :param binary_log: The format of the binary log, if it refuses flushes.
     :param default_level: The isolation level of transactions that ask for none, where
         it can be set by an option of the connection.
+    :param missing_policies: The statements that find no row, whatever their rights.
     :param rights: What a flusher has to be granted, in words.
     """
 
@@ -30,6 +31,7 @@ class Questions:
     other_engine: str | None = None
     binary_log: str | None = None
     default_level: str | None = None
+    missing_policies: str | None = None
     rights: str = "the right to read, lock and delete rows"
 
 
@@ -65,6 +67,17 @@ _POSTGRESQL = Questions(
         " AND confdeltype = 'a' AND confrelid = to_regclass(:table)"
     ),
     default_level="SELECT current_setting('default_transaction_isolation')",
+    # Policies are permissive or take away from what others permit; role 0 is everybody.
+    missing_policies=(
+        "SELECT name"
+        " FROM (VALUES ('r', 'SELECT'), ('w', 'UPDATE'), ('d', 'DELETE'))"
+        " AS statement (code, name)"
+        " WHERE row_security_active(CAST(to_regclass(:table) AS oid))"
+        " AND NOT EXISTS (SELECT FROM pg_policy, unnest(polroles) AS role"
+        " WHERE polrelid = to_regclass(:table) AND polpermissive"
+        " AND polcmd IN (CAST(code AS \"char\"), '*')"
+        " AND (role = 0 OR pg_has_role(role, 'USAGE')))"
+    ),
     rights="GRANT SELECT, UPDATE, DELETE on the table",
 )
 

@@ -1,10 +1,9 @@
-"""What only the database knows of a signal table: its index, and late constraints."""
+"""What only the database knows of a signal table: its index, types, constraints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.schema import CreateIndex
 
-from ._catalogues import PRIMARY, indexes_of, plain_dialect, quoted
+from ._catalogues import PRIMARY, indexes_of, plain_dialect, quoted, types_of
 from ._catalogues import Index as CatalogueIndex
 from ._dialects import traits_of
 from ._logs import facts, logger
@@ -36,6 +35,8 @@ class TableFacts:
         has them.
     :param collations: By what each of them is compared, ``None`` if by its bytes, or if
         it does not matter outside of the database.
+    :param types: What each of them is, whatever the model declares, ``None`` if that is
+        not known, or does not matter.
     :param index: The name of that index, ``None`` if there is none.
     :param is_underestimated: Whether the database believes the table to be empty.
     :param is_alone: Whether all rows are known to lie in this table, and not in parts
@@ -46,6 +47,7 @@ class TableFacts:
 
     key: tuple[str, ...]
     collations: tuple[str | None, ...]
+    types: tuple[str | None, ...]
     index: str | None = None
     is_underestimated: bool = False
     is_alone: bool = False
@@ -63,7 +65,8 @@ class TableFacts:
         names = tuple(column.name for column in signals.key)
         collations = (getattr(c.type, "collation", None) for c in signals.key)
         index = PRIMARY if is_primary else None
-        return cls(names, tuple(collations), index, is_alone=True)
+        types = (None,) * len(names)
+        return cls(names, tuple(collations), types, index, is_alone=True)
 
 
 # A dialect belongs to one engine, and to those that share its pool.
@@ -104,6 +107,12 @@ def name_on(connection: Connection, table: Table) -> str:
     return quoted(connection.dialect, connection.schema_for_object(table), table.name)
 
 
+def is_view(table: Table, connection: Connection) -> bool:
+    """Tell whether there is a view in the place of a table."""
+    schema = connection.schema_for_object(table)
+    return table.name in inspect(connection).get_view_names(schema)
+
+
 def answers_about(table: Table, query: str | None, connection: Connection) -> list[Any]:
     """Ask the database about a table, if it can be asked that.
 
@@ -123,17 +132,23 @@ def _reflect(signals: SignalTable, connection: Connection) -> TableFacts:
         return answers_about(signals.table, query, connection)
 
     traits = traits_of(connection.dialect)
-    facts = partial(
-        TableFacts,
+    facts = replace(TableFacts.as_declared(signals), index=None)
+    for index in key_indexes(signals, connection):
+        key, collations = index.columns, index.collations
+        facts = replace(facts, key=key, collations=collations, index=index.name)
+        break
+    else:
+        _warn(signals, connection)
+
+    types = types_of(
+        connection, signals.table, connection.schema_for_object(signals.table)
+    )
+    return replace(
+        facts,
+        types=tuple(types.get(c) or types.get(c.lower()) for c in facts.key),
         is_alone=all(ask(traits.lies_alone)),
         late_constraints=tuple(ask(traits.late_constraints)),
     )
-    for index in key_indexes(signals, connection):
-        return facts(index.columns, index.collations, index.name)
-
-    _warn(signals, connection)
-    declared = TableFacts.as_declared(signals)
-    return facts(declared.key, declared.collations)
 
 
 def key_indexes(
@@ -153,12 +168,17 @@ def key_indexes(
 def _warn(signals: SignalTable, connection: Connection) -> None:
     """Say which index is missing; if there is no table, let the flush say so."""
     schema = connection.schema_for_object(signals.table)
-    inspector = inspect(connection)
-    if not inspector.has_table(signals.table.name, schema):
+    if not inspect(connection).has_table(signals.table.name, schema):
         raise NoSuchTableError(signals.table.name)
-    if signals.table.name in inspector.get_view_names(schema):
-        # It has no index of its own, and those of its tables cannot be known.
-        return
+    if is_view(signals.table, connection):
+        if traits_of(connection.dialect).claims_by_view:
+            # It has no index of its own, and those of its tables cannot be known.
+            return
+
+        raise RuntimeError(
+            f"The signals of '{signals.name}' cannot be deleted, because"
+            f" '{signals.table.fullname}' is a view; map the model to the table itself."
+        )
 
     logger.warning(
         "No index of the table '%s' has exactly the columns of the key of '%s' (%s), so"

@@ -67,7 +67,7 @@ class SignalStatements:
         #: The table, with its key in the order in which signals are claimed.
         self.signals = signals.ordered_by(facts.key)
         self._facts = facts
-        self._order = KeyOrder(self.signals.key, dialect, facts.collations)
+        self._order = KeyOrder(self.signals.key, dialect, facts.collations, facts.types)
         self._target = Target(self.signals, self._order, dialect, facts)
 
     def look(self, connection: Connection) -> tuple[Key | None, SignalStatements]:
