@@ -491,9 +491,12 @@ def test_an_aborted_transaction_does_not_ring(
 
 
 @pytest.mark.requires("notifications")
-def test_a_transaction_of_two_phases_does_not_ring(make_db: DBFactory) -> None:
-    """W6: PostgreSQL refuses to prepare one that has."""
-    own_db = make_db(session_options={"twophase": True})
+@pytest.mark.parametrize("begins_itself", [True, False])
+def test_a_transaction_of_two_phases_does_not_ring(
+    begins_itself: bool, make_db: DBFactory
+) -> None:
+    """W6: PostgreSQL refuses to prepare one that has, whoever has begun it."""
+    own_db = make_db(session_options={"twophase": begins_itself})
 
     @model_of(own_db)
     class Letter(Sends, OwnModel):
@@ -504,9 +507,13 @@ def test_a_transaction_of_two_phases_does_not_ring(make_db: DBFactory) -> None:
     sa.event.listen(
         own_db.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
     )
-    own_db.session.add(Letter())
-    own_db.session.flush()
-    own_db.session.rollback()
+    with own_db.engine.connect() as connection:
+        if not begins_itself:
+            connection.begin_twophase()
+            own_db.session().get_bind = lambda *_, **__: connection
+        own_db.session.add(Letter())
+        own_db.session.flush()
+        own_db.session.rollback()
 
     assert [s.split()[0] for s in statements] == ["INSERT"]
 
