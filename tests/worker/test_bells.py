@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from support.broker import Broker
 from support.capabilities import KILL_OTHERS
-from support.models import Account, Note, Parcel, Sends, db
+from support.models import Account, Note, Pair, Parcel, Sends, db
 from support.own_models import OwnModel, model_of
 from support.signatures import AppFactory, DBFactory, Record
 from swpt_pythonlib.flask_signalbus import SignalBus, _bells, _ears, _ringing
@@ -132,6 +132,11 @@ def add_note(text: str) -> None:
     db.session.commit()
 
 
+def add_account() -> None:
+    db.session.add(Account(id=1))
+    db.session.commit()
+
+
 def add_and_commit() -> None:
     add_note("a")
 
@@ -218,8 +223,7 @@ def test_a_bell_is_quiet_when_nothing_of_interest_happens(
     db.session.flush()
     db.session.rollback()
     elsewhere(Parcel, "b")
-    db.session.add(Account(id=1))
-    db.session.commit()
+    add_account()
 
     assert is_quiet(bell)
 
@@ -227,10 +231,12 @@ def test_a_bell_is_quiet_when_nothing_of_interest_happens(
 def test_a_signal_that_stays_does_not_ring_again_and_again(
     bell: Bell, elsewhere: Record
 ) -> None:
-    """W6: a worker must not turn round and round for a signal that is refused."""
+    """W6, W2: not even while others write, or it would be tried with each write."""
     elsewhere(Note, "bad")
 
     assert rings(bell)
+    assert is_quiet(bell)
+    add_account()
     assert is_quiet(bell)
     elsewhere(Note, "good")
     assert rings(bell)
@@ -485,9 +491,12 @@ def test_an_aborted_transaction_does_not_ring(
 
 
 @pytest.mark.requires("notifications")
-def test_a_transaction_of_two_phases_does_not_ring(make_db: DBFactory) -> None:
-    """W6: PostgreSQL refuses to prepare one that has."""
-    own_db = make_db(session_options={"twophase": True})
+@pytest.mark.parametrize("begins_itself", [True, False])
+def test_a_transaction_of_two_phases_does_not_ring(
+    begins_itself: bool, make_db: DBFactory
+) -> None:
+    """W6: PostgreSQL refuses to prepare one that has, whoever has begun it."""
+    own_db = make_db(session_options={"twophase": begins_itself})
 
     @model_of(own_db)
     class Letter(Sends, OwnModel):
@@ -498,9 +507,13 @@ def test_a_transaction_of_two_phases_does_not_ring(make_db: DBFactory) -> None:
     sa.event.listen(
         own_db.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
     )
-    own_db.session.add(Letter())
-    own_db.session.flush()
-    own_db.session.rollback()
+    with own_db.engine.connect() as connection:
+        if not begins_itself:
+            connection.begin_twophase()
+            own_db.session().get_bind = lambda *_, **__: connection
+        own_db.session.add(Letter())
+        own_db.session.flush()
+        own_db.session.rollback()
 
     assert [s.split()[0] for s in statements] == ["INSERT"]
 
@@ -629,6 +642,61 @@ def test_a_bell_survives_a_restart_of_the_server(
 
     assert rings(bell)
     assert lines(caplog)[1:] == [(logging.INFO, RESTORED)]
+
+
+def test_a_bell_survives_an_outage_of_days(
+    make_bell: Callable[..., Bell],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """W6: however often it has failed to connect; there is an end of all floats."""
+    monkeypatch.setattr(_ears, "_CONNECTING_PAUSES", (1e-9, 1e-9))
+    db.engine.dispose()
+    with outage(db.engine):
+        bell = make_bell()
+        for ear in bell._ears * 1100:
+            assert not ear.hears()
+
+    assert rings(bell)
+    assert lines(caplog) == [(logging.WARNING, INTERRUPTED)]
+
+
+@contextmanager
+def without_table(model: Any) -> Iterator[None]:
+    """Have a table missing for a while."""
+    model.__table__.drop(db.engine)
+    try:
+        yield
+    finally:
+        db.metadata.create_all(db.engine)
+
+
+def test_a_table_that_is_missing_does_not_make_a_bell_deaf_to_others(
+    make_bell: Callable[..., Bell], elsewhere: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    """W6, W2: the pass tells of it, and the others are flushed at once as ever."""
+    caplog.set_level(logging.INFO)
+    with without_table(Pair):
+        bell = make_bell(Pair, Note)
+        assert is_quiet(bell)
+        elsewhere(Note, "a")
+
+        assert rings(bell)
+        assert is_quiet(bell)
+    assert lines(caplog) == []
+
+
+def test_a_bell_of_a_missing_table_says_so_once_at_the_most(
+    make_bell: Callable[..., Bell], caplog: pytest.LogCaptureFixture
+) -> None:
+    """W6, W2: and not at each attempt to hear of it."""
+    caplog.set_level(logging.INFO)
+    with without_table(Pair):
+        bell = make_bell(Pair)
+        assert is_quiet(bell)
+        bell.wait(1.5, NEVER)
+
+    assert lines(caplog) in ([], [(logging.WARNING, INTERRUPTED)])
 
 
 def test_a_bell_may_be_made_while_the_server_is_down(

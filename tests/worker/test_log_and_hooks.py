@@ -1,6 +1,7 @@
 """What a flush tells: the records of one logger, the hooks, a note on its error."""
 
 import ast
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -128,7 +129,11 @@ def test_that_nothing_gets_through_is_told_of(
     assert events[-1][1]["sent"] == 0
 
 
+@pytest.mark.parametrize("hook", [burst_sent, pass_ended], ids=lambda hook: hook.name)
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
 def test_a_receiver_that_raises_does_no_harm(
+    hook: NamedSignal,
+    error: type[BaseException],
     bus: SignalBus,
     record: Record,
     pending: Pending,
@@ -138,19 +143,37 @@ def test_a_receiver_that_raises_does_no_harm(
     """O1: it is logged once, and the other receivers are called."""
 
     def fail(_: object, **__: object) -> None:
-        raise ValueError("no metrics today")
+        raise error("no metrics today")
 
     record(Note, *"abcdefg")
+    record(Pair, "other")
 
-    with burst_sent.connected_to(fail):
-        assert bus.flushmany([Note]) == 7
+    with hook.connected_to(fail):
+        assert bus.flushmany([Note, Pair]) == 8
 
     failures = [r for r in log.records if r.exc_info]
     assert [r.getMessage() for r in failures] == [
-        "A receiver of 'burst-sent' has failed."
+        f"A receiver of '{hook.name}' has failed."
     ]
-    assert [name for name, _ in events].count("burst-sent") == 3
-    assert pending(Note) == []
+    names = [name for name, _ in events]
+    assert (names.count("burst-sent"), names.count("pass-ended")) == (4, 2)
+    assert pending(Note) == pending(Pair) == []
+
+
+def test_a_receiver_can_end_the_flush(
+    bus: SignalBus, record: Record, pending: Pending
+) -> None:
+    """O1, F17: by what ends programs. What has been sent stays so."""
+
+    def fail(_: object, **__: object) -> None:
+        raise SystemExit
+
+    record(Note, *"abcdefg")
+
+    with burst_sent.connected_to(fail), pytest.raises(SystemExit):
+        bus.flushmany([Note])
+
+    assert pending(Note) == list("defg")
 
 
 def test_a_receiver_that_leaves_a_transaction_does_no_harm(

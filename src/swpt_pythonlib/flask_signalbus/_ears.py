@@ -9,7 +9,17 @@ from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, ScalarSelect, Select, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    ScalarSelect,
+    Select,
+    func,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
 
 from ._dialects import traits_of
 from ._drivers import (
@@ -34,6 +44,8 @@ _WATCHING_PAUSE = 0.03
 #: How soon the tables are looked at again, when something has come, and when nothing
 #: has come for a while.
 _PROBING_PAUSES = (0.02, 0.1)
+#: Up to which number signals are counted.
+_COUNTED = 1000
 #: How soon to connect again, after a failure, and after many in a row.
 _CONNECTING_PAUSES = (0.5, 30.0)
 #: A connection that has died without a word, or that is still open to a server that is
@@ -110,7 +122,7 @@ class Probing:
     def __init__(self, connection: Connection, tables: Sequence[SignalTable]) -> None:
         self.pause = _PROBING_PAUSES[0]
         self._connection = connection
-        self._query = _select_newest(connection, tables)
+        self._query = _select_newest(connection, _readable_on(connection, tables))
         self._newest: Sequence[Any] = [None] * len(self._query.selected_columns)
 
     def hears(self) -> bool:
@@ -128,7 +140,10 @@ class Probing:
 
 
 class Watching:
-    """Looks for signals when another connection has written (SQLite)."""
+    """Counts the signals when another connection has written (SQLite).
+
+    Keys of signals that were sent are used again, so the newest one tells nothing.
+    """
 
     pause = _WATCHING_PAUSE
     socket = None
@@ -137,16 +152,18 @@ class Watching:
         data_version = traits_of(connection.dialect).data_version
         assert data_version is not None
         quote = connection.dialect.identifier_preparer.quote
+        tables = _readable_on(connection, tables)
         schemas = {connection.schema_for_object(t.table) or "main" for t in tables}
         self._connection = connection
         self._queries = [data_version.format(quote(schema)) for schema in schemas]
-        self._select_newest = _select_newest(connection, tables)
+        self._query = _select_counts(tables)
         self._versions: list[Any] = []
+        self._counts: Sequence[int] = [0] * len(tables)
         connection.rollback()
         wait_for_no_lock(connection)
 
     def hears(self) -> bool:
-        """Tell whether something was written, and signals are there."""
+        """Tell whether there are more signals than at the last look."""
         try:
             return self._look()
         except Exception as error:
@@ -160,10 +177,11 @@ class Watching:
         if versions == self._versions:
             return False
 
+        before = self._counts
         with self._connection.begin():
-            newest = self._connection.execute(self._select_newest).one()
+            self._counts = self._connection.execute(self._query).one()
         self._versions = versions
-        return any(value is not None for value in newest)
+        return any(now > then for now, then in zip(self._counts, before, strict=True))
 
 
 class OpenEar:
@@ -218,11 +236,14 @@ class OpenEar:
     def _open(self) -> bool:
         try:
             self._connection = self._connect()
-            self._ear = self._ear_on(self._connection)
+            ear = self._ear_on(self._connection)
+            # Or else what fails at each look would be told of as over in between.
+            ear.hears()
         except Exception as error:
             self._note_failure(error)
             return False
 
+        self._ear = ear
         if self._failures:
             logger.info("Signals that are recorded wake the worker up again.")
         self._failures = 0
@@ -266,7 +287,9 @@ class OpenEar:
                 " ".join(str(error).split()),
             )
         shortest, longest = _CONNECTING_PAUSES
-        pause = min(longest, shortest * 2.0**self._failures) if self._failures else 0.0
+        # The exponent is bounded, since a float is.
+        grown = shortest * 2.0 ** min(self._failures, 64) if self._failures else 0.0
+        pause = min(longest, grown)
         self._opens_at = monotonic() + pause
         self._failures += 1
         self.close()
@@ -278,6 +301,42 @@ def wait_for(sockets: Sequence[int], seconds: float) -> None:
         for socket in sockets:
             selector.register(socket, EVENT_READ)
         selector.select(seconds)
+
+
+def _readable_on(
+    connection: Connection, tables: Sequence[SignalTable]
+) -> list[SignalTable]:
+    """Leave out what is missing, or must not be read; the passes tell of it.
+
+    :raises DBAPIError: If nothing is left, or if it is not the table's fault.
+    """
+    readable: list[SignalTable] = []
+    for signals in tables:
+        try:
+            connection.execute(_select_one(signals))
+        except DBAPIError as error:
+            is_table_to_blame = not (
+                error.connection_invalidated or _is_locked(error, connection)
+            )
+            if not is_table_to_blame or (signals is tables[-1] and not readable):
+                raise
+        else:
+            readable.append(signals)
+
+    return readable
+
+
+def _select_one(signals: SignalTable) -> Select[Any]:
+    return select(literal(1)).select_from(signals.table).limit(1)
+
+
+def _select_counts(tables: Sequence[SignalTable]) -> Select[Any]:
+    """Return the query for the count of each table; a worker that waits has little."""
+    # No matter of which class: that would have to be searched for.
+    some = (_select_one(signals).limit(_COUNTED).subquery() for signals in tables)
+    return select(
+        *(select(func.count()).select_from(each).scalar_subquery() for each in some)
+    )
 
 
 def _select_newest(

@@ -8,6 +8,8 @@ from typing import Any
 
 from blinker import NamedSignal, Namespace
 
+from ._senders import ends_the_call
+
 _namespace = Namespace()
 
 burst_sent: NamedSignal = _namespace.signal(
@@ -51,8 +53,11 @@ def is_telling() -> bool:
 
 def failures_of_receivers(
     hook: NamedSignal, sender: object, **facts: Any
-) -> Iterator[Exception]:
-    """Call all receivers; yield what they raise, instead of raising it."""
+) -> Iterator[BaseException]:
+    """Call all receivers; yield what they raise, instead of raising it.
+
+    :raises BaseException: What is to end the flush.
+    """
     for receiver in hook.receivers_for(sender):
         error = _failure_of(receiver, sender, facts)
         if error is not None:
@@ -61,11 +66,14 @@ def failures_of_receivers(
 
 def _failure_of(
     receiver: Callable[..., Any], sender: object, facts: dict[str, Any]
-) -> Exception | None:
+) -> BaseException | None:
     token = _IS_TELLING.set(True)
     try:
         receiver(sender, **facts)
-    except Exception as error:
+    except BaseException as error:
+        # Clients cancel what they wait for by errors that are no exceptions.
+        if ends_the_call(error):
+            raise
         return error
     finally:
         _IS_TELLING.reset(token)

@@ -16,7 +16,14 @@ from weakref import WeakKeyDictionary
 
 from blinker import Signal
 from flask import current_app, has_app_context
-from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    TwoPhaseTransaction,
+    event,
+    inspect,
+    text,
+)
 from sqlalchemy.orm import (
     ORMExecuteState,
     Session,
@@ -105,8 +112,7 @@ class Ringer:
 
     def _ring(self, session: Session) -> None:
         recording: _Recording | None = session.info.get(_RECORDING)
-        # A transaction that has rung cannot be prepared for a commit in two phases.
-        if recording is None or session.twophase or not wakes_up():
+        if recording is None or not wakes_up():
             return
 
         for connection in writers_of(session):
@@ -115,6 +121,9 @@ class Ringer:
     def _ring_on(self, connection: Connection, recording: _Recording) -> None:
         notify = traits_of(connection.dialect).notify
         if notify is None or connection.invalidated or is_aborted(connection):
+            return
+        # What has rung cannot be prepared for a commit in two phases.
+        if isinstance(connection.get_transaction(), TwoPhaseTransaction):
             return
 
         due = [
