@@ -50,8 +50,9 @@ if "Source" in links:
         "source_directory": "docs/",
     }
 html_static_path = ["_static"]
-html_css_files = ["narrow.css"]
+html_css_files = ["pages.css"]
 html_show_sphinx = False
+html_domain_indices = False  # there is one module
 
 # Flask looks for the file of the module that it is called from.
 doctest_global_setup = """

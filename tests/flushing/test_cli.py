@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask, current_app, g
 from flask_sqlalchemy.record_queries import _listen as listen_for_queries
@@ -264,10 +265,39 @@ def test_that_there_are_no_signal_models_is_a_warning(
     checked = run(args=["signalbus", "check"])
     flushed = run(args=["signalbus", "flushmany"])
 
-    warning = "There are no signal models; import their modules first."
+    warning = (
+        "There are no signal models; import their modules first. A signal model is a"
+        " model with a class method 'send_signalbus_message'."
+    )
     assert (checked.exit_code, flushed.exit_code) == (1, 0)
     assert checked.stdout == "signal models: 0 models, 0 checks\n"
     assert messages(log, logging.WARNING) == [warning, warning]
+
+
+def make_model(db: Any, name: str, sender: str) -> type:
+    columns: dict[str, Any] = {"id": sa.Column(sa.Integer, primary_key=True)}
+    columns[sender] = classmethod(lambda cls, signal: None)
+    return type(name, (db.Model,), columns)
+
+
+@pytest.mark.parametrize("name", ["send_signalbus_messages", "send_signal_message"])
+def test_a_misspelt_sender_is_named_and_is_a_mistake(
+    make_db: DBFactory, log: pytest.LogCaptureFixture, name: str
+) -> None:
+    """C1: or else its model is no signal model, and nobody misses its signals."""
+    db = make_db()
+    models = [
+        make_model(db, "Good", "send_signalbus_message"),
+        make_model(db, "Bad", name),
+    ]
+
+    checked = current_app.test_cli_runner().invoke(args=["signalbus", "check"])
+
+    assert (len(models), checked.exit_code) == (2, 1)
+    assert messages(log, logging.WARNING) == [
+        f"'Bad.{name}' is not a sender, so that its model sends nothing. The name of a"
+        f" sender is 'send_signalbus_message'."
+    ]
 
 
 def test_pending_prints_the_counts_in_ascending_order(run: Any) -> None:

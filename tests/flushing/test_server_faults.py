@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import (
+    Column,
     Connection,
     Engine,
+    Integer,
     create_engine,
     event,
     make_url,
@@ -32,7 +34,7 @@ from support.capabilities import (
     SESSION_ID,
 )
 from support.models import Note, Pair, Parcel, Tag, db
-from support.signatures import Pending, Record
+from support.signatures import DBFactory, Pending, Record
 from swpt_pythonlib.flask_signalbus import SignalBus
 
 TEXTS = [f"{i:02}" for i in range(50)]
@@ -396,3 +398,24 @@ def test_a_pass_that_fails_writes_as_much_for_many_signals_as_for_few(
 
     assert len(noted(caplog)) <= 13
     assert caplog.text.count("Traceback") < len(noted(caplog))
+
+
+def test_an_error_of_the_database_says_how_to_find_out_more(
+    make_db: DBFactory,
+) -> None:
+    """C1: what a new user meets first is that the table is missing."""
+    db = make_db()
+
+    class Unmade(db.Model):  # type: ignore[name-defined, misc]
+        id = Column(Integer, primary_key=True)
+
+        @classmethod
+        def send_signalbus_message(cls, signal: object) -> None: ...
+
+    with pytest.raises(DBAPIError) as caught:
+        db.signalbus.flushmany()
+
+    assert caught.value.__notes__[0] == (
+        "'flask signalbus check --database Unmade' tells whether the table is there,"
+        " and what else a flush needs."
+    )

@@ -156,3 +156,36 @@ def test_another_attribute_error_of_a_sender_is_left_alone(make_db: DBFactory) -
         db.signalbus.flushmany()
 
     assert not any("A sender gets" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("sender", [lambda cls: None, lambda cls, signal, topic: None])
+def test_the_error_of_a_sender_that_cannot_be_called_says_how_it_is_called(
+    make_db: DBFactory, sender: Any
+) -> None:
+    """It names the numbers of arguments, and nobody knows who has passed them (S1)."""
+    db = make_db()
+    model = make_model(db, sender)
+    db.create_all()
+    db.session.add(model(text="Alice"))
+    db.session.commit()
+
+    with pytest.raises(TypeError) as caught:
+        db.signalbus.flushmany()
+
+    assert caught.value.__notes__[0] == (
+        "The senders of 'Greeting' must be class methods that take the class and one"
+        " argument, as in 'def send_signalbus_message(cls, signal)'."
+    )
+
+
+def test_an_error_of_what_a_sender_does_is_left_alone(make_db: DBFactory) -> None:
+    db = make_db()
+    model = make_model(db, lambda cls, signal: signal.text + 1)
+    db.create_all()
+    db.session.add(model(text="Alice"))
+    db.session.commit()
+
+    with pytest.raises(TypeError) as caught:
+        db.signalbus.flushmany()
+
+    assert "must be class methods" not in str(caught.value.__notes__)

@@ -1,6 +1,7 @@
 """A small shop: orders, and the signals that tell others about them."""
 
 import logging
+import os
 from pathlib import Path
 
 from flask import Flask
@@ -14,7 +15,8 @@ def create_app() -> Flask:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     app = Flask(__name__)
     Path(app.instance_path).mkdir(exist_ok=True)
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///shop.sqlite"
+    url = os.environ.get("SHOP_DATABASE_URL", "sqlite:///shop.sqlite")
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
     db.init_app(app)
     app.register_blueprint(commands)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 from flask_sqlalchemy import SQLAlchemy
@@ -76,12 +77,25 @@ def is_signal_model(model: object) -> bool:
 
 def signal_models_of(db: SQLAlchemy) -> list[Model]:
     """Return all signal models of a database, sorted by name."""
-    base: Any = db.Model  # whichever declarative base the application has chosen
-    mapped = (mapper.class_ for mapper in base.registry.mappers)
     return sorted(
-        (model for model in mapped if is_signal_model(model)),
+        filter(is_signal_model, _models_of(db)),
         key=lambda model: (model.__name__, model.__module__, model.__qualname__),
     )
+
+
+def misspelt_senders_of(db: SQLAlchemy) -> list[str]:
+    """Return what looks like a sender, as ``Model.name``, of models without one."""
+    return sorted(
+        f"{model.__name__}.{name}"
+        for model in _models_of(db)
+        if not is_signal_model(model)
+        for name in get_close_matches(SINGLE_SENDER, dir(model), cutoff=0.8)
+    )
+
+
+def _models_of(db: SQLAlchemy) -> Iterator[Model]:
+    base: Any = db.Model  # whichever declarative base the application has chosen
+    return (mapper.class_ for mapper in base.registry.mappers)
 
 
 def full_name(model: Model) -> str:

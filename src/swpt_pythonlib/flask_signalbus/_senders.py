@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from ._lazy import has_not_run
-from ._models import Model, has_bulk_sender
+from ._models import SINGLE_SENDER, Model, has_bulk_sender
 
 
 def is_sent_in_bulk(model: Model, rows: Sequence[Row[Any]]) -> bool:
@@ -39,6 +39,14 @@ def send(
             error.add_note(
                 f"A sender gets a row of the table of '{model.__name__}', and no"
                 f" instance of the model: '{error.name}' is not one of its columns."
+            )
+        raise
+    except TypeError as error:
+        # The call itself has failed, and nothing that the sender did.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            error.add_note(
+                f"The senders of '{model.__name__}' must be class methods that take the"
+                f" class and one argument, as in 'def {SINGLE_SENDER}(cls, signal)'."
             )
         raise
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from blinker import NamedSignal
 from flask import current_app
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import scoped_session
 
 from ._hooks import burst_sent, failures_of_receivers, pass_ended, sending_failed
@@ -273,6 +274,11 @@ class PassTally:
         """Note what has ended the pass."""
         self.gave_up, self._flush.is_complete = True, False
         self._count_failures(self.in_hand)
+        if isinstance(error, DBAPIError):
+            error.add_note(
+                f"'flask signalbus check --database {self.name}' tells whether the"
+                f" table is there, and what else a flush needs."
+            )
         self.note_error(error, "Failed to flush %s.", self.name, count=self.in_hand)
 
     def give_up(self) -> None:

@@ -20,7 +20,7 @@ from ._bells import bell_for
 from ._hooks import burst_sent
 from ._inspection import judge_table
 from ._logs import logger
-from ._models import Model, choose
+from ._models import Model, choose, misspelt_senders_of
 from ._pending import PendingSignals, count_pending
 from ._reports import Result, judge, summary
 from ._stopping import Stop
@@ -154,7 +154,7 @@ def check(signal_names: tuple[str, ...], looks_at_database: bool) -> None:
     click.echo(summary(results))
     failures = [result for result in results if result.outcome == "failed"]
     is_complete = bool(models) and _are_known(signal_names, models)
-    sys.exit(0 if is_complete and not failures else 1)
+    sys.exit(0 if is_complete and not failures and not _misspelt() else 1)
 
 
 @signalbus.command()
@@ -233,9 +233,22 @@ def _description(pending: PendingSignals) -> str:
 def _models(names: tuple[str, ...]) -> list[Model]:
     known = _bus().get_signal_models()
     if not known:
-        logger.warning("There are no signal models; import their modules first.")
+        logger.warning(
+            "There are no signal models; import their modules first. A signal model is"
+            " a model with a class method 'send_signalbus_message'."
+        )
+    for name in _misspelt():
+        logger.warning(
+            "'%s' is not a sender, so that its model sends nothing. The name of a"
+            " sender is 'send_signalbus_message'.",
+            name,
+        )
 
     return choose(known, names)
+
+
+def _misspelt() -> list[str]:
+    return misspelt_senders_of(current_app.extensions["sqlalchemy"])
 
 
 def _bus() -> Bus:
