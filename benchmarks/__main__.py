@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import experiments, machine, plots, predecessor, tables
+from benchmarks import experiments, machine, plots, tables
 from benchmarks.databases import BACKENDS, outbox
+from benchmarks.environments import environment
 from benchmarks.experiments import Bench, Series
 from benchmarks.results import Results
 from benchmarks.scale import FLUSHERS, FULL, QUICK
@@ -61,7 +62,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace) -> Results:
-    python = predecessor.environment(BUILD / "predecessor")
+    python = environment("predecessor")
     chosen = [backend for backend in BACKENDS if backend.name in options.only]
     found = Results(machine=machine.facts(), versions={}, series=[])
     say = _progress()

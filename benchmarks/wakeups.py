@@ -5,21 +5,17 @@ sends in time only what wakes it up.
 """
 
 import argparse
-import json
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from benchmarks.databases import BACKENDS, Outbox, outbox
 from benchmarks.results import driver_name
 from benchmarks.tables import list_table
-from benchmarks.workers import ROOT, program
+from benchmarks.workers import ROOT, Process, processes, program
 
 BUILD = ROOT / "build" / "bench"
 PUBLISHED = ROOT / "docs" / "_generated" / "benchmarks"
@@ -75,54 +71,15 @@ class Findings:
         ]
 
 
-class Peer:
-    """A process that is told and says lines."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            program("listener", *arguments),
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-
-    def hear(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        said: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return said
-
-    def ask(self, line: str) -> dict[str, Any]:
-        self.tell(line)
-        return self.hear()
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-@contextmanager
-def peers(*arguments: Sequence[str]) -> Iterator[list[Peer]]:
-    """Start the processes; end them afterwards."""
-    with ExitStack() as stack:
-        found = []
-        for each in arguments:
-            found.append(Peer(*each))
-            stack.callback(found[-1].end)
-        yield found
-
-
 def measure(signals: Outbox, driver: str, *, rounds: int, seconds: int) -> Findings:
     url = signals.url(driver)
     signals.clear()
-    with peers(["worker", url, str(REPEAT)], ["recorder", url, "on"]) as found:
-        worker, recorder = found
-        recorder.hear()
+    programs = [
+        program("listener", "worker", url, str(REPEAT)),
+        program("listener", "recorder", url, "on"),
+    ]
+    with processes(programs) as (worker, recorder):
+        recorder.answer()
         latencies = list(_latencies(worker, recorder, rounds))
         # What was recorded lately has it look more often.
         time.sleep(REPEAT)
@@ -141,21 +98,24 @@ def measure(signals: Outbox, driver: str, *, rounds: int, seconds: int) -> Findi
     )
 
 
-def _latencies(worker: Peer, recorder: Peer, rounds: int) -> Iterator[float]:
+def _latencies(worker: Process, recorder: Process, rounds: int) -> Iterator[float]:
     for _ in range(rounds):
         # Often enough to have waited long, and at no multiple of any pause.
         time.sleep(random.uniform(0.3, 1.5))
         committed = recorder.ask("1")["committed"]
         # It may be sent before the recorder has noticed that it is committed.
-        yield max(0.0, worker.hear()["sent"] - committed) * 1e3
+        yield max(0.0, worker.answer()["sent"] - committed) * 1e3
 
 
 def _rates(signals: Outbox, url: str, number: int, rounds: int) -> tuple[float, float]:
     """Return the speed of recorders with and without rings, made in turn."""
     rates: dict[str, list[float]] = {"on": [], "off": []}
-    with peers(*(["recorder", url, s] for s in rates for _ in range(number))) as found:
+    programs = (
+        program("listener", "recorder", url, s) for s in rates for _ in range(number)
+    )
+    with processes(programs) as found:
         for recorder in found:
-            recorder.hear()
+            recorder.answer()
         teams = {"on": found[:number], "off": found[number:]}
         for _ in range(max(3, rounds // 5)):
             for switch, team in teams.items():
@@ -165,12 +125,12 @@ def _rates(signals: Outbox, url: str, number: int, rounds: int) -> tuple[float, 
     return median(rates["on"]), median(rates["off"])
 
 
-def _rate_of(team: Sequence[Peer]) -> float:
+def _rate_of(team: Sequence[Process]) -> float:
     count = 400 // len(team)
     started = time.monotonic()
     for recorder in team:
         recorder.tell(str(count))
-    ended: float = max(recorder.hear()["committed"] for recorder in team)
+    ended: float = max(recorder.answer()["committed"] for recorder in team)
     return count * len(team) / (ended - started)
 
 

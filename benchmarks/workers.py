@@ -4,13 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+#: The contestants see nothing of ours but what is in the project's folder.
+ENVIRON = {**os.environ, "PYTHONPATH": "", "PYTHONHASHSEED": "0"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Worker:
         self._process = subprocess.Popen(
             program,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": "", "PYTHONHASHSEED": "0"},
+            env=ENVIRON,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -80,6 +84,74 @@ def working(programs: Sequence[Sequence[str]]) -> Iterator[list[Worker]]:
     finally:
         for worker in workers:
             worker.close()
+
+
+class Process:
+    """A process that is told lines, and says lines, when it likes to."""
+
+    def __init__(self, program: Sequence[str]) -> None:
+        self._process = subprocess.Popen(
+            program,
+            cwd=ROOT,
+            env=ENVIRON,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        # An empty one says that there will be no more.
+        self._lines: Queue[str] = Queue()
+        self._listener = Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def hear(self, patience: float = 120.0) -> dict[str, Any] | None:
+        """Return what is said next, or ``None`` if that is nothing."""
+        try:
+            line = self._lines.get(timeout=max(0.0, patience))
+        except Empty:
+            return None
+        said: dict[str, Any] | None = json.loads(line or "null")
+        return said
+
+    def ask(self, line: str) -> dict[str, Any]:
+        self.tell(line)
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """Return what is said next; that it is nothing is an error."""
+        said = self.hear()
+        if said is None:
+            raise RuntimeError(f"A contestant says nothing: {self._process.args!r}.")
+
+        return said
+
+    def end(self) -> None:
+        self._process.kill()
+        self._listener.join()
+        # This waits for it, and closes the pipes.
+        with self._process:
+            pass
+
+
+@contextmanager
+def processes(programs: Iterable[Sequence[str]]) -> Iterator[list[Process]]:
+    """Start the processes; end them afterwards."""
+    with ExitStack() as stack:
+        found = []
+        for each in programs:
+            found.append(Process(each))
+            stack.callback(found[-1].end)
+        yield found
 
 
 def program(
