@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from ._deletions import Rows
 from ._dialects import traits_of
-from ._errors import is_server_fault
+from ._errors import ends_the_call, is_server_fault
 from ._keys import Key
 from ._retry import RetryPolicy
-from ._senders import ends_the_call, is_sent_in_bulk, send
+from ._senders import is_sent_in_bulk, send
 from ._sessions import Record, current, has_uncommitted_work, owned_transaction
 from ._sources import Source
 from ._transactions import Attempt

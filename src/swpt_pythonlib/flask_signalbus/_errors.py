@@ -1,7 +1,8 @@
-"""What an error of a driver means, by its codes."""
+"""What an error means: one of a driver by its codes, others by their types."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,3 +73,16 @@ def _first_argument(driver_error: BaseException | None) -> tuple[Any, ...]:
 
     # A text is a message, not a code.
     return (first,) if isinstance(first, int) else ()
+
+
+def ends_the_call(error: BaseException) -> bool:
+    """Tell whether somebody wants the flush to end, and not just a client to stop."""
+    greenlet = sys.modules.get("greenlet")
+    exits: tuple[type[BaseException], ...] = (
+        KeyboardInterrupt,
+        SystemExit,
+        GeneratorExit,
+    )
+    return isinstance(error, exits) or (
+        greenlet is not None and isinstance(error, greenlet.GreenletExit)
+    )

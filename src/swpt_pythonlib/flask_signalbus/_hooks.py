@@ -8,7 +8,7 @@ from typing import Any
 
 from blinker import NamedSignal, Namespace
 
-from ._senders import ends_the_call
+from ._errors import ends_the_call
 
 _namespace = Namespace()
 

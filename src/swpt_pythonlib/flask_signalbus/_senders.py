@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,19 +48,6 @@ def send(
                 f" class and one argument, as in 'def {SINGLE_SENDER}(cls, signal)'."
             )
         raise
-
-
-def ends_the_call(error: BaseException) -> bool:
-    """Tell whether somebody wants the flush to end, and not just a client to stop."""
-    greenlet = sys.modules.get("greenlet")
-    exits: tuple[type[BaseException], ...] = (
-        KeyboardInterrupt,
-        SystemExit,
-        GeneratorExit,
-    )
-    return isinstance(error, exits) or (
-        greenlet is not None and isinstance(error, greenlet.GreenletExit)
-    )
 
 
 def _check_has_run(model: Model, result: object) -> None:

@@ -13,11 +13,11 @@ from flask import current_app
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import scoped_session
 
+from ._errors import ends_the_call
 from ._hooks import burst_sent, failures_of_receivers, pass_ended, sending_failed
 from ._keys import Key
 from ._logs import facts, logger
 from ._models import Model, full_name
-from ._senders import ends_the_call
 from ._sessions import current
 from ._troubles import Cause, Repetitions, Troubles, cause_of
 

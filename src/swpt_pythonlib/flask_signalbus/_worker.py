@@ -12,9 +12,9 @@ from typing import Protocol
 
 from flask import Flask
 
+from ._errors import ends_the_call
 from ._logs import facts, logger
 from ._models import Model
-from ._senders import ends_the_call
 from ._tallies import Tally
 from ._troubles import Troubles, cause_of
 
