@@ -49,12 +49,13 @@ generated: $(READY)  ## Write docs/_generated anew, from the code and the last m
 	$(BIN)/python -m pip install --quiet --group bench
 	PYTHONPATH=tests:tools $(BIN)/python -m benchmarks --redraw > /dev/null
 
-bench: $(READY) provision  ## Measure how fast signals are sent (30 minutes; BENCH=--quick: 12).
+bench: $(READY) provision  ## Measure how fast signals are sent (40 minutes; BENCH=--quick: 16).
 	$(BIN)/python -m pip install --quiet --group bench
 	PYTHONPATH=tools $(BIN)/python -m benchmarks $(BENCH)
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.wakeups $(filter --quick,$(BENCH))
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.recording $(filter --quick,$(BENCH))
 	PYTHONPATH=tools $(BIN)/python -m benchmarks.distance $(filter --quick,$(BENCH))
+	PYTHONPATH=tools $(BIN)/python -m benchmarks.peers $(filter --quick,$(BENCH))
 
 demo-rabbitmq:  ## Run the example with RabbitMQ, which is killed on the way.
 demo-redis:  ## Run the example with Redis Streams.

@@ -2,8 +2,7 @@
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks import experiments, machine, plots, tables
@@ -65,7 +64,7 @@ def _measure(options: argparse.Namespace) -> Results:
     python = environment("predecessor")
     chosen = [backend for backend in BACKENDS if backend.name in options.only]
     found = Results(machine=machine.facts(), versions={}, series=[])
-    say = _progress()
+    say = experiments.progress()
     for backend in chosen:
         url = next((url for url in options.url if backend.takes(url)), None)
         with outbox(backend, url) as signals:
@@ -110,16 +109,6 @@ def _note_versions(contestants: Mapping[str, Worker], versions: dict[str, str]) 
         beside = " (for 0.5.20)" if name == "predecessor" else ""
         for distribution, version in worker.versions.items():
             versions[distribution + beside] = version
-
-
-def _progress() -> Callable[[str], None]:
-    start = time.monotonic()
-
-    def say(text: str) -> None:
-        minutes, seconds = divmod(int(time.monotonic() - start), 60)
-        print(f"{minutes:3}:{seconds:02}  {text}", file=sys.stderr, flush=True)
-
-    return say
 
 
 if __name__ == "__main__":

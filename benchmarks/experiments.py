@@ -4,6 +4,7 @@ What is compared takes turns, round after round, because the speed of a machine 
 never constant for long.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,17 @@ from benchmarks.workers import Run, Worker
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+
+
+def progress() -> Say:
+    """Return what says how far a benchmark is, and how long it has taken."""
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - start), 60)
+        print(f"{minutes:3}:{seconds:02}  {text}", file=sys.stderr, flush=True)
+
+    return say
 
 
 @dataclass(frozen=True, kw_only=True)
