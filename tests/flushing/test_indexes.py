@@ -344,6 +344,20 @@ def test_names_may_differ_in_case(
     assert warnings(caplog) == []
 
 
+def test_rows_without_a_key_do_not_hold_up_the_others(make_db: DBFactory) -> None:
+    """F12, F9: where an index admits NULLs, PostgreSQL has them come last."""
+    own_db = make_db()
+    letter = make_letter(own_db)
+    columns = "a VARCHAR(9), n BIGINT, text VARCHAR(40)"
+    with own_db.engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE TABLE letter ({columns}, UNIQUE (a, n))"))
+        connection.execute(sa.text("INSERT INTO letter (text) VALUES ('lost')"))
+    record(own_db, letter, LETTERS)
+
+    assert own_db.signalbus.flushmany() == len(LETTERS)
+    assert broker().sent == in_order("an")
+
+
 @pytest.mark.requires("deletes_by_view")
 def test_a_view_is_flushed_without_a_hint(
     make_db: DBFactory, caplog: pytest.LogCaptureFixture

@@ -224,6 +224,20 @@ def test_a_key_is_looked_at_again_when_it_has_become_another(
     assert broker().sent == expected
 
 
+def test_an_integer_key_may_be_widened_while_a_worker_runs(make_db: DBFactory) -> None:
+    """S6, F12: what has outgrown the type that was looked at is sent at once."""
+    own_db = make_db()
+    model = make_disguised(own_db, sa.Integer)
+    before = create_disguised(own_db, sa.Integer)
+    record_disguised(own_db, before, [1])
+    assert own_db.signalbus.flushmany([model]) == 3
+    before.drop(own_db.engine)
+    after = create_disguised(own_db, sa.BigInteger)
+    record_disguised(own_db, after, [2, 2**40])
+
+    assert own_db.signalbus.flushmany([model]) == 6
+
+
 def make_disguised(database: Any, declared: Any) -> Any:
     @model_of(database)
     class Disguised(SendsMany, OwnModel):
@@ -247,7 +261,7 @@ def create_disguised(database: Any, real: Any) -> sa.Table:
     return table
 
 
-def record_disguised(database: Any, table: sa.Table, values: list[str]) -> list[str]:
+def record_disguised(database: Any, table: sa.Table, values: list[Any]) -> list[str]:
     """Record three signals for each value; return them in the order of the key."""
     rows = [{"k": k, "n": n, "text": f"{k} {n}"} for k in values for n in range(3)]
     database.session.execute(sa.insert(table), rows)

@@ -133,9 +133,11 @@ class KeyOrder:
         if not self._traits.trusts_statistics:
             return bindparam(name, type_=type_)
 
-        # The index does not serve a comparison with a value of another type.
-        widest = _widest(type_)
-        target = widest if real is None else _RealType(real)
+        target = widest = _widest(type_)
+        # The index does not serve a comparison with another type, but with an integer
+        # of another size, to which a migration may be changing it.
+        if real is not None and not isinstance(type_, Integer):
+            target = _RealType(real)
         return cast(bindparam(name, type_=widest), target)
 
     def _all(

@@ -125,8 +125,10 @@ class SignalStatements:
         query = self._target.traits.expects_nothing
         columns = [text(f"({query}) AS expects_nothing")] if query else []
         newest_first = (column.desc() for column in self.signals.key)
-        newest = self._select(*self.signals.key).order_by(*newest_first).limit(1)
-        return newest.add_columns(*columns)
+        # What has no key comes last on PostgreSQL, and after nothing.
+        has_key = (column.is_not(None) for column in self.signals.key)
+        newest = self._select(*self.signals.key).where(*has_key)
+        return newest.order_by(*newest_first).limit(1).add_columns(*columns)
 
     @cached_property
     def _claim_first(self) -> Claim:
