@@ -160,6 +160,23 @@ def test_a_receiver_that_raises_does_no_harm(
     assert pending(Note) == pending(Pair) == []
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_receiver_that_does_not_run_is_told_of(
+    bus: SignalBus, record: Record, log: pytest.LogCaptureFixture
+) -> None:
+    """O1: nobody awaits it; Blinker itself would refuse it."""
+
+    async def count(_: object, **__: object) -> None:
+        raise AssertionError
+
+    record(Note, *"abcdefg")
+
+    with burst_sent.connected_to(count):
+        assert bus.flushmany([Note]) == 7
+
+    assert log.text.count("it must be a plain function") == 1
+
+
 def test_a_receiver_can_end_the_flush(
     bus: SignalBus, record: Record, pending: Pending
 ) -> None:
