@@ -3,9 +3,11 @@
 import io
 import os
 import pty
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from support.broker import Broker
 from support.models import Note, Parcel, db
 from support.signatures import Record
 from support.worker_app import Worker
+from swpt_pythonlib.flask_signalbus._worker import Flusher
 from swpt_pythonlib.flask_signalbus.signalbus_cli import flushmany
 
 StartWorker = Callable[..., Worker]
@@ -96,6 +99,26 @@ def test_a_liveness_file_that_cannot_be_touched_does_no_harm(
     assert done.exit_code == 0
     assert len(broker.sent) == 7
     assert caplog.messages.count("The liveness file cannot be touched.") == 1
+
+
+def test_a_liveness_file_that_cannot_be_touched_again_is_told_of_again(
+    app: Flask, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """W3, W2: and its return; a full disk must not look like a sender that hangs."""
+    folder = tmp_path / "volume"
+    flusher = Flusher(app, lambda _: None, stop=Event(), liveness_file=folder / "alive")
+    for is_there in (False, True, True, False):
+        shutil.rmtree(folder, ignore_errors=True)
+        if is_there:
+            folder.mkdir()
+        flusher.touch()
+        flusher.touch()
+
+    assert [" ".join(message.split()[:3]) for message in caplog.messages] == [
+        "The liveness file",
+        "Recovered from FileNotFoundError",
+        "The liveness file",
+    ]
 
 
 def run_on_terminal(start_worker: StartWorker, *arguments: str) -> str:

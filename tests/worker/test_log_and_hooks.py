@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from blinker import NamedSignal
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
 
 import swpt_pythonlib.flask_signalbus as package
 from support.broker import Broker, BrokerRefused
@@ -160,6 +161,23 @@ def test_a_receiver_that_raises_does_no_harm(
     assert pending(Note) == pending(Pair) == []
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_receiver_that_does_not_run_is_told_of(
+    bus: SignalBus, record: Record, log: pytest.LogCaptureFixture
+) -> None:
+    """O1: nobody awaits it; Blinker itself would refuse it."""
+
+    async def count(_: object, **__: object) -> None:
+        raise AssertionError
+
+    record(Note, *"abcdefg")
+
+    with burst_sent.connected_to(count):
+        assert bus.flushmany([Note]) == 7
+
+    assert log.text.count("it must be a plain function") == 1
+
+
 def test_a_receiver_can_end_the_flush(
     bus: SignalBus, record: Record, pending: Pending
 ) -> None:
@@ -192,6 +210,29 @@ def test_a_receiver_that_leaves_a_transaction_does_no_harm(
 
     assert not db.session().in_transaction()
     assert len(db.session.scalars(select(Account)).all()) == 7
+
+
+@pytest.mark.parametrize("hook", [burst_sent, pass_ended], ids=lambda hook: hook.name)
+def test_a_receiver_whose_transaction_cannot_be_rolled_back_does_no_harm(
+    hook: NamedSignal, bus: SignalBus, record: Record
+) -> None:
+    """O1: its connection has been lost since then."""
+
+    def be_lost(_: object) -> None:
+        raise OperationalError("ROLLBACK", {}, Exception("the server is down"))
+
+    def read(_: object, *, model: Any, **__: object) -> None:
+        if model is Note:
+            db.session.scalars(select(Account)).all()
+            event.listen(db.engine, "rollback", be_lost, once=True)
+
+    record(Note, "a")
+    record(Pair, "b")
+
+    with hook.connected_to(read):
+        assert bus.flushmany([Note, Pair]) == 2
+
+    assert not db.session().in_transaction()
 
 
 def test_what_a_receiver_writes_has_nothing_sent_again(

@@ -198,7 +198,7 @@ class OpenEar:
         self._connection: Connection | None = None
         self._ear: Ear | None = None
         self._failures = 0
-        self._has_lost_listen = False
+        self._has_been_open = self._has_lost_listen = False
         self._opens_at = self._renewed_at = 0.0
         self._open()
 
@@ -243,7 +243,7 @@ class OpenEar:
             self._note_failure(error)
             return False
 
-        self._ear = ear
+        self._ear, self._has_been_open = ear, True
         if self._failures:
             logger.info("Signals that are recorded wake the worker up again.")
         self._failures = 0
@@ -251,6 +251,10 @@ class OpenEar:
         return True
 
     def _connect(self) -> Connection:
+        if self._has_been_open:
+            # Nor is that of the passes, which may be as old, to be trusted any longer.
+            with self._engine.connect() as connection:
+                connection.invalidate()
         connection = self._engine.connect()
         # A real transaction is what SQLite reads in.
         if traits_of(connection.dialect).begin is None:

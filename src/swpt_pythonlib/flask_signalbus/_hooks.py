@@ -9,6 +9,7 @@ from typing import Any
 from blinker import NamedSignal, Namespace
 
 from ._errors import ends_the_call
+from ._lazy import has_not_run
 
 _namespace = Namespace()
 
@@ -69,7 +70,11 @@ def _failure_of(
 ) -> BaseException | None:
     token = _IS_TELLING.set(True)
     try:
-        receiver(sender, **facts)
+        if has_not_run(receiver(sender, **facts)):
+            raise TypeError(
+                f"{receiver!r} is a generator or a coroutine, and has not run; it must"
+                f" be a plain function."
+            )
     except BaseException as error:
         # Clients cancel what they wait for by errors that are no exceptions.
         if ends_the_call(error):

@@ -172,7 +172,7 @@ def owned_transaction(session: scoped_session[Any], record: Record) -> Iterator[
         record.is_committing = True
         session.commit()
     except BaseException as error:
-        _roll_back(session)
+        roll_back(session)
         if isinstance(error, Exception) and record.conflict not in (None, error):
             raise record.conflict from record.conflict.orig
         raise
@@ -182,7 +182,7 @@ def owned_transaction(session: scoped_session[Any], record: Record) -> Iterator[
         _OWNERSHIPS.reset(token)
 
 
-def _roll_back(session: scoped_session[Any]) -> None:
+def roll_back(session: scoped_session[Any]) -> None:
     """Roll back, whatever state the connection is in; raise nothing else instead."""
     try:
         session.rollback()

@@ -18,7 +18,7 @@ from ._hooks import burst_sent, failures_of_receivers, pass_ended, sending_faile
 from ._keys import Key
 from ._logs import facts, logger
 from ._models import Model, full_name
-from ._sessions import current
+from ._sessions import current, roll_back
 from ._troubles import Cause, Repetitions, Troubles, cause_of
 
 
@@ -190,7 +190,7 @@ class Tally:
                 logger.error(message, hook.name, exc_info=error)
         if current(session).in_transaction():
             # The next burst would have to share it.
-            session.rollback()
+            roll_back(session)
 
     def tell_repetitions(self) -> None:
         """Tell, in one line a cause, of what was not worth a line of its own."""

@@ -148,6 +148,8 @@ class Flusher:
         except OSError as error:
             if self.troubles.add(cause_of(error), "the liveness file"):
                 logger.error("The liveness file cannot be touched.", exc_info=error)
+        else:
+            self.troubles.end_all_but(set(), "the liveness file")
 
     def _should_stop(self) -> bool:
         self.touch()
