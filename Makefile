@@ -9,7 +9,7 @@ SERVERS := PYTHONPATH=tools $(BIN)/python -m servers
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo provision test lint typing docs generated bench clean topologies \
-	test-brokers bench-brokers demo-rabbitmq demo-redis demo-nats
+	docs-look test-brokers bench-brokers demo-rabbitmq demo-redis demo-nats
 
 help:  ## Show this text.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,7 @@ provision: $(READY)  ## Fetch the database servers that aren't installed.
 test: provision  ## Run every cell of the matrix that this machine can run.
 	@$(SERVERS) matrix
 	@echo 'NOT RUN: the cells of servers that stand together; "make topologies" runs them.'
+	@echo 'NOT RUN: the cell docs-look; "make docs-look" runs it (in a browser of 100 MB).'
 	@echo 'NOT RUN: the cells rabbitmq, redis and nats; "make test-brokers" runs them.'
 
 lint: $(READY)  ## Check style and format.
@@ -41,6 +42,11 @@ typing: $(READY)  ## Check the types.
 
 docs: $(READY)  ## Build the documentation and run its examples.
 	$(BIN)/tox run -e docs
+
+docs-look: $(READY)  ## Look at the documentation in a browser, and take screenshots.
+	@$(SERVERS) provision chromium
+	$(BIN)/tox run -e docs-look
+	@echo 'The screenshots are in .tox/docs-look/tmp/look/screenshots.'
 
 generated: $(READY)  ## Write docs/_generated anew, from the code and the last measurements.
 	PYTHONPATH=tests $(BIN)/python -m support.anomalies

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_missing_programs_are_named_with_the_remedies(tmp_path: Path) -> None:
         installation_for(kind, {"SIGNALBUS_TEST_PROVISION": "never"}, print)
 
     assert str(caught.value).splitlines() == [
-        "A postgresql server was asked for, but none can be run here. "
+        "postgresql was asked for, but cannot be run here. "
         "SIGNALBUS_TEST_PROVISION is 'never'.",
         "Looked for postgres and initdb:",
         f"    {tmp_path} has no postgres and no initdb;",
@@ -115,17 +116,22 @@ FAKE_DPKG = """
 mkdir -p "$3/lib/some-linux-gnu" "$3/usr/bin"
 printf '#!/bin/sh\\nshift 4; exec "$@"\\n' > "$3/lib/some-linux-gnu/ld-linux.so.2"
 printf '#!/bin/sh\\necho "$@"\\n' > "$3/usr/bin/serve"
-chmod +x "$3/lib/some-linux-gnu/ld-linux.so.2" "$3/usr/bin/serve"
+printf '#!/bin/sh\necho "$FONTS $LD_LIBRARY_PATH $@"\n' > "$3/usr/bin/browse"
+chmod +x "$3/lib/some-linux-gnu/ld-linux.so.2" "$3/usr/bin/"*
 """
 
 
-def test_what_was_fetched_is_not_fetched_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """Put fakes in the place of apt and dpkg; return an environment with a cache."""
     codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "sid")
     put_program(tmp_path, "apt-get", FAKE_APT.format(codename=codename))
     put_program(tmp_path, "dpkg", FAKE_DPKG)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return {"SIGNALBUS_TEST_CACHE": str(tmp_path / "a cache")}
+
+
+def test_what_was_fetched_is_not_fetched_again(archive: Mapping[str, str]) -> None:
     recipe = Recipe(
         name="a server",
         packages=("server",),
@@ -133,13 +139,12 @@ def test_what_was_fetched_is_not_fetched_again(
         wrapped=("serve",),
         options={"serve": "--share={root}/share"},
     )
-    environ = {"SIGNALBUS_TEST_CACHE": str(tmp_path / "a cache")}
     said: list[str] = []
 
-    root = provision(recipe, environ, said.append)
-    again = provision(recipe, environ, said.append)
+    root = provision(recipe, archive, said.append)
+    again = provision(recipe, archive, said.append)
 
-    assert again == root == provisioned(recipe, environ)
+    assert again == root == provisioned(recipe, archive)
     assert said == [
         "a server: asking apt for server of this machine's release",
         "a server: downloading 2 packages",
@@ -147,6 +152,23 @@ def test_what_was_fetched_is_not_fetched_again(
     ]
     output = subprocess.check_output([root / "usr/bin/serve", "one"], text=True)
     assert output == f"one --share={root}/share\n"
+
+
+def test_a_program_that_starts_itself_again_finds_what_was_fetched(
+    archive: Mapping[str, str],
+) -> None:
+    """Not by the loader that was fetched: the loader would be started again."""
+    recipe = Recipe(
+        name="a browser",
+        packages=("server",),
+        wanted="server",
+        settings={"browse": "FONTS={root}/fonts"},
+    )
+
+    root = provision(recipe, archive, print)
+
+    output = subprocess.check_output([root / "usr/bin/browse", "one"], text=True)
+    assert output == f"{root}/fonts {root}/lib/some-linux-gnu one\n"
 
 
 def test_a_machine_without_apt_says_so(

@@ -8,9 +8,13 @@ from contextlib import suppress
 
 from servers import matrix, mysqlclient
 from servers.brokers import BROKERS, given_url, private_broker
+from servers.browser import CHROMIUM
 from servers.errors import ServerUnavailable
 from servers.kinds import KINDS, kind_named
 from servers.resolution import installation_for, server_for
+
+#: What can be fetched besides database servers.
+_OTHERS = {**BROKERS, CHROMIUM.name: CHROMIUM}
 
 
 def main() -> int:
@@ -42,7 +46,7 @@ def _provision(names: list[str]) -> None:
     for name in names:
         if name in BROKERS and given_url(BROKERS[name], os.environ):
             continue
-        kind = BROKERS.get(name) or kind_named(name)
+        kind = _OTHERS.get(name) or kind_named(name)
         installation = installation_for(kind, os.environ, _say)
         program = next(iter(installation.programs.values()))
         _say(f"{name}: {installation.version} in {program.parent}")

@@ -28,6 +28,12 @@ _WRAPPER = """\
 exec {loader} --library-path {libraries} --argv0 "$0" {program}.real "$@" {options}
 """
 
+# A program that starts itself again would start the loader. It takes the machine's.
+_SETTING = """\
+#!/bin/sh
+LD_LIBRARY_PATH={libraries} {settings} exec {program}.real "$@"
+"""
+
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Return the folder for what is fetched; servers' accounts may enter it."""
@@ -96,6 +102,8 @@ def _fetch(recipe: Recipe, root: Path, say: Say) -> None:
     shutil.rmtree(work)
     for program in recipe.wrapped:
         _wrap(programs_folder(recipe, root), program, root, recipe)
+    for program, settings in recipe.settings.items():
+        _set(programs_folder(recipe, root) / program, root, settings)
     for name, built_for in recipe.moved.items():
         script = (root / name).resolve()
         script.write_text(script.read_text().replace(built_for, f"{root}{built_for}"))
@@ -110,16 +118,34 @@ def _wrap(folder: Path, name: str, root: Path, recipe: Recipe) -> None:
     folders = (folder, folder.parent / "bin", folder.parent / "sbin")
     program = next(place / name for place in folders if (place / name).exists())
     loader = next(root.glob("**/lib/*-linux-gnu*/ld-linux*.so.*"))
-    libraries = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*")]
-    program.rename(f"{program}.real")
     script = _WRAPPER.format(
         loader=shlex.quote(str(loader)),
-        libraries=shlex.quote(":".join(map(str, libraries))),
+        libraries=_libraries(root),
         program=shlex.quote(str(program)),
         options=recipe.options.get(name, "").format(root=shlex.quote(str(root))),
     )
+    _replace(program, script)
+
+
+def _set(program: Path, root: Path, settings: str) -> None:
+    """Replace a program by a script that tells it where its libraries are."""
+    script = _SETTING.format(
+        libraries=_libraries(root),
+        settings=settings.format(root=shlex.quote(str(root))),
+        program=shlex.quote(str(program)),
+    )
+    _replace(program, script)
+
+
+def _replace(program: Path, script: str) -> None:
+    program.rename(f"{program}.real")
     program.write_text(script)
     program.chmod(0o755)
+
+
+def _libraries(root: Path) -> str:
+    folders = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*")]
+    return shlex.quote(":".join(map(str, folders)))
 
 
 def _root_of(recipe: Recipe, environ: Mapping[str, str]) -> Path:
@@ -128,6 +154,8 @@ def _root_of(recipe: Recipe, environ: Mapping[str, str]) -> Path:
 
 def _fingerprint(recipe: Recipe) -> str:
     text = f"{_WRAPPER}{recipe}{recipe.moved or ''}{recipe.linked or ''}"
+    if recipe.settings:
+        text += f"{_SETTING}{recipe.settings}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -33,6 +33,9 @@ class Recipe:
     moved: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Programs that are wanted in the folder of programs too.
     linked: tuple[str, ...] = field(default=(), repr=False)
+    #: Programs that start themselves again, which find the fetched libraries by the
+    #: environment, and what else is to be set in it.
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 _SERVERS = (
@@ -127,6 +130,16 @@ _BROKERS = (
     ),
 )
 
+#: What the pages of the documentation are looked at with.
+_BROWSER = Recipe(
+    name="chromium",
+    packages=("chromium", "fonts-dejavu-core", "fontconfig-config"),
+    # The C library has to fit the loader, which is the machine's.
+    wanted=rf"(?!libc6$)({_LIBRARIES})|chromium(-common)?$|font",
+    folder="usr/lib/chromium",
+    settings={"chromium": "FONTCONFIG_SYSROOT={root}"},
+)
+
 #: What mysqlclient is built against and runs with.
 MYSQLCLIENT_HEADERS = Recipe(
     name="mysqlclient-headers",
@@ -148,5 +161,5 @@ def python_recipe(version: str) -> Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (*_SERVERS, *_TOPOLOGIES, *_BROKERS, MYSQLCLIENT_HEADERS)
+    for recipe in (*_SERVERS, *_TOPOLOGIES, *_BROKERS, _BROWSER, MYSQLCLIENT_HEADERS)
 }

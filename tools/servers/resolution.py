@@ -115,7 +115,7 @@ def _unavailable(
     looked = "".join(f"\n    {reason};" for reason in reasons)
     url = f", or {kind.variable}_URL to {kind.url_is_of}" if kind.url_is_of else ""
     return ServerUnavailable(
-        f"A {kind.name} server was asked for, but none can be run here. {last_resort}\n"
+        f"{kind.name} was asked for, but cannot be run here. {last_resort}\n"
         f"Looked for {' and '.join(kind.programs)}:{looked}\n"
         f"Install them, or set {kind.variable}_BINDIR to their folder{url}."
     )

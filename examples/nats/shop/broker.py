@@ -20,7 +20,6 @@ MESSAGE_ID = "Nats-Msg-Id"
 REFUSALS = (APIError, NoStreamResponseError, MaxPayloadError)
 
 
-# [publisher]
 class Publisher:
     """Publishes messages. The event loop of the client runs in a thread of its own."""
 
@@ -97,7 +96,6 @@ class Publisher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._turn = asyncio.Lock()
-        # [end]
 
 
 async def _ignore(error: Exception) -> None:

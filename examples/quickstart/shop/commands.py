@@ -27,13 +27,12 @@ def create_tables_command() -> None:
 )
 def place_order_command(email: str, quantity: int, times: int) -> None:
     """Place an order of QUANTITY pieces for EMAIL."""
-    for _ in range(times):
-        try:
-            order = place_order(email, quantity)
-        except OrderRefused as refusal:
-            raise click.ClickException(str(refusal)) from refusal
+    try:
+        orders = [place_order(email, quantity) for _ in range(times)]
+    except OrderRefused as refusal:
+        raise click.ClickException(str(refusal)) from refusal
 
-    click.echo(f"Order {order.id} is placed.")
+    click.echo(f"Order {orders[-1].id} is placed.")
 
 
 @commands.cli.command("correct-email")

@@ -17,7 +17,6 @@ EXCHANGE = "orders"
 HEARTBEAT = 60.0
 
 
-# [publisher]
 class Publisher(threading.local):
     """Publishes messages. Each thread has a connection of its own, made when needed."""
 
@@ -94,7 +93,6 @@ class Publisher(threading.local):
         self._refused: set[str] = set()
         self._next_tag = 1
         self._used_at = time.monotonic()
-        # [end]
 
 
 def connect(url: str, timeout: float = 10.0, heartbeat: float = 0.0) -> amqp.Connection:

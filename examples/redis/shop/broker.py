@@ -15,7 +15,6 @@ DEFAULT_URL = "redis://127.0.0.1:6379/0"
 GROUP = "warehouse"
 
 
-# [publisher]
 class Publisher:
     """Publishes messages. The client is thread-safe, fork-safe, and connects itself."""
 
@@ -51,7 +50,6 @@ class Publisher:
     def close(self) -> None:
         """Close the connections that nobody uses now, until they are needed again."""
         self._client.connection_pool.disconnect(inuse_connections=False)
-        # [end]
 
 
 def connect(url: str, timeout: float | None = 10.0) -> "redis.Redis":
