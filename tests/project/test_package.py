@@ -56,3 +56,13 @@ def test_links_are_all_there_or_none_is() -> None:
     assert all(link.startswith("https://") for link in links.values())
     assert not any("example" in link for link in links.values())
     assert f"for name in {' '.join(LINKS)}; do" in publishing
+
+
+def test_the_version_is_the_one_whose_changes_are_listed_first() -> None:
+    """Whoever installs what is here can tell it from the last release."""
+    changes = (ROOT / "CHANGES.rst").read_text(encoding="utf-8")
+
+    first = re.search(r"^Version (\S+)$", changes, re.M)
+
+    assert first is not None
+    assert PROJECT["project"]["version"] == first[1]
