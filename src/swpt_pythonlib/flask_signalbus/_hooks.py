@@ -19,6 +19,8 @@ burst_sent: NamedSignal = _namespace.signal(
 
     Keyword arguments: ``model`` (the class), ``count`` (how many signals the burst has
     sent), and ``seconds`` (from the claim to the end of the commit).
+
+    .. versionadded:: 1.1
     """,
 )
 
@@ -29,6 +31,8 @@ sending_failed: NamedSignal = _namespace.signal(
     Keyword arguments: ``model``, ``error`` (the exception), ``count`` (how many signals
     it has concerned), and ``key``: the primary key as a tuple, or ``None`` if it was
     not one signal alone.
+
+    .. versionadded:: 1.1
     """,
 )
 
@@ -39,6 +43,8 @@ pass_ended: NamedSignal = _namespace.signal(
     Keyword arguments: ``model``, ``sent`` and ``failed`` (how many signals were sent,
     and how many could not be), ``gave_up`` (whether the pass ended early, because
     nothing got through or the server was to blame), and ``seconds``.
+
+    .. versionadded:: 1.1
     """,
 )
 
