@@ -190,7 +190,7 @@ def test_one_cause_is_one_failure(start: Start, kit_broker: RecordingBroker) -> 
     results = results_of(start, kit_broker, send, send_many)
 
     assert failures_in(results) == {ACCEPTED}
-    assert "4 messages were never confirmed" in results[ACCEPTED].reason
+    assert "5 messages were never confirmed" in results[ACCEPTED].reason
 
 
 def test_a_flush_at_each_commit_is_not_taken_for_a_wrapped_session(
