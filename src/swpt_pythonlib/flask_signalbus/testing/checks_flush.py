@@ -35,7 +35,7 @@ _SOME = BURST + 1
         check_one_accepted_message_per_row,
         check_send_does_not_end_the_flushing_transaction,
     ),
-    why="what works by itself may wait forever for what the flush has locked",
+    why="in a flush the row is deleted and locked, and bursts are of any size",
 )
 def check_real_flush_sends_and_deletes(harness: Harness) -> None:
     """Check that the send methods work in a flush: all is sent, and deleted."""
@@ -117,6 +117,7 @@ def _refuse_one(harness: Harness, position: int, way: int, healthy: RealFlush) -
         not held_up,
         found=f"{len(held_up)} other rows stay {where}: {held_up}",
         expected="only the refused signal stays",
+        hint=f"the flush raised {flush.error!r}",
     )
     RealFlush(harness, may_fail=True).run()
     _expect_nothing_lost(harness, flush, healthy, where=where)

@@ -15,7 +15,7 @@ from .comparing import is_among
 from .definition import check
 from .failures import Finding
 from .harness import Harness
-from .sending import SEAM, as_in_a_burst, call, messages_of
+from .sending import SEAM, STATE, as_in_a_burst, call, messages_of
 
 
 @check(
@@ -92,6 +92,7 @@ def _expect_error(
                 found=f"{sender} {_end_of(error)} before the broker fake could refuse"
                 f" {refused}",
                 expected="the same as with a broker that accepts, up to the refusal",
+                hint=STATE,
             )
         )
     if error is None and len(broker.sent) < count:

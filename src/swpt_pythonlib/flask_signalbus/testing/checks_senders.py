@@ -60,7 +60,10 @@ def _expect_messages(
 ) -> None:
     brief, hint = _trouble_with_the_fake(harness)
     if messages and not brief:
-        hint = "does one message carry several signals? let the fake take them apart"
+        hint = (
+            "is the last batch sent, too? does one message carry several signals? let"
+            " the fake take them apart"
+        )
     expect(
         len(messages) >= count,
         found=f"the broker accepted {len(messages)} messages by '{sender}'",

@@ -24,7 +24,16 @@ _GUARDED_SINCE = (1, 1)
 
 #: What is said of a send method that has not asked the fake.
 NOT_CALLED = "the broker fake was not called"
-SEAM = f"{NOT_CALLED}: does it stand where the model publishes?"
+SEAM = (
+    f"{NOT_CALLED}: does it stand where the model publishes, and is it called before"
+    f" the method returns? (as in a flush, the row is not in the table any more)"
+)
+
+#: What a send method may have to do with its earlier calls.
+STATE = (
+    "does it remember earlier calls? a flush that has failed sends a signal again, and"
+    " a broker that has refused may be back; let a fixture reset what it remembers"
+)
 
 _STAYS = "what cannot be sent stays in the table, and is tried again by each flush"
 _COLUMNS_ONLY = "the object has columns only: no methods, no relationships"
@@ -164,7 +173,7 @@ def _reads_more_than_columns(exc: BaseException) -> bool:
 
 def _hint(harness: Harness, exc: BaseException, *, is_asked: bool) -> str:
     if _reads_more_than_columns(exc):
-        return _COLUMNS_ONLY
+        return f"{_COLUMNS_ONLY}; its columns: {', '.join(harness.table.attributes)}"
     if is_asked and isinstance(exc, AttributeError | TypeError):
         return f"it does not get on with an answer: {_ANSWER}"
     if is_asked:
