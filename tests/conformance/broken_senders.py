@@ -4,6 +4,7 @@ What takes ``signals`` is a bulk sender.
 """
 
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -89,6 +90,32 @@ def names_the_wrong_ones(cls: Model, signals: Iterable[Any]) -> None:
         raise SignalsRefused(refused)
 
 
+def names_copies(cls: Model, signals: Iterable[Any]) -> None:
+    refused = []
+    for signal in signals:
+        try:
+            publish(signal.text)
+        except Exception:
+            refused.append(cls(id=signal.id, text=signal.text))
+    if refused:
+        raise SignalsRefused(refused)
+
+
+def drops_the_remainder(cls: Model, signals: Iterable[Any]) -> None:
+    pair = []
+    for signal in signals:
+        pair.append(signal)
+        if len(pair) == 2:
+            send_many(cls, pair)
+            pair = []
+
+
+def tries_forever(cls: Model, signal: Any) -> None:
+    while True:
+        with suppress(Exception):
+            return publish(signal.text)
+
+
 def knows_one_error_only(cls: Model, signal: Any) -> None:
     with suppress(TimeoutError):
         publish(signal.text)
@@ -96,6 +123,17 @@ def knows_one_error_only(cls: Model, signal: Any) -> None:
 
 def asks_for_no_confirmation(cls: Model, signal: Any) -> None:
     current_app.extensions["broker"].queue(signal.text)
+
+
+def exits_when_refused(cls: Model, signal: Any) -> None:
+    try:
+        publish(signal.text)
+    except Exception:
+        sys.exit("The broker is down.")
+
+
+def returns_a_coroutine(cls: Model, signal: Any) -> Any:
+    return is_a_coroutine(cls, signal)
 
 
 def exits(cls: Model, signal: Any) -> None:

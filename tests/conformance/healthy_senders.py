@@ -157,18 +157,63 @@ def writes_to_the_session(cls: Model, signal: Any) -> None:
     cls.query.session.execute(sa.insert(note).values(text=signal.text))
 
 
-def with_notes(db: SQLAlchemy) -> Model:
-    sa.Table(
+def note_table(db: SQLAlchemy) -> sa.Table:
+    return sa.Table(
         "note",
         db.metadata,
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("text", sa.String(50)),
     )
+
+
+def with_notes(db: SQLAlchemy) -> Model:
+    note_table(db)
     return signal_model(
         db,
         send_signalbus_message=writes_to_the_session,
         send_signalbus_messages=LEFT_OUT,
     )
+
+
+def with_a_block(db: SQLAlchemy) -> Model:
+    notes = note_table(db)
+
+    @db.atomic  # type: ignore[untyped-decorator]
+    def write_down(text: str) -> None:
+        db.session.execute(sa.insert(notes).values(text=text))
+
+    @classmethod  # type: ignore[misc]
+    def send(cls: Model, signal: Any) -> None:
+        publish(signal)
+        write_down(signal.text)
+
+    return signal_model(
+        db, send_signalbus_message=send, send_signalbus_messages=LEFT_OUT
+    )
+
+
+@classmethod  # type: ignore[misc]
+def looks_after_its_row(cls: Model, signal: Any) -> None:
+    publish(signal)
+    cls.query.filter_by(id=signal.id).update({"text": "sent"})
+
+
+@classmethod  # type: ignore[misc]
+def fills_in_one_form(cls: Model, signals: Iterable[Any]) -> None:
+    form, refused = {}, []
+    for signal in signals:
+        form["text"] = signal.text
+        try:
+            fake().accept(form)
+        except ClientError:
+            refused.append(signal)
+    if refused:
+        raise SignalsRefused(refused)
+
+
+@classmethod  # type: ignore[misc]
+def sends_a_form(cls: Model, signal: Any) -> None:
+    fake().accept({"text": signal.text})
 
 
 class Elementwise:
@@ -270,6 +315,14 @@ HABITS = (
     of("a loop of its own", publishes_from_a_loop),
     of("a thread of its own", publishes_from_a_thread),
     Habit("a note in the session", with_notes),
+    Habit("an atomic block", with_a_block),
+    of("a statement about its own row", looks_after_its_row),
+    of(
+        "one form for all messages",
+        sends_a_form,
+        fills_in_one_form,
+        broker=lambda: RecordingBroker(error=ClientError),
+    ),
     of("values that compare to nothing", _single, value=column(Wrapping(Secret))),
     of(
         "values that compare element by element",

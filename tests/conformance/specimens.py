@@ -370,6 +370,20 @@ SENDERS = (
         broken_senders.asks_for_no_confirmation, "one_accepted_message_per_row"
     ),
     with_sender(broken_senders.exits, "send_needs_columns_only"),
+    with_sender(broken_senders.returns_a_coroutine, "send_needs_columns_only"),
+    with_sender(
+        broken_senders.drops_the_remainder,
+        "one_accepted_message_per_row",
+        "batch_equals_single",
+        "send_is_silent_about_order",
+    ),
+    with_sender(
+        broken_senders.tries_forever,
+        "single_send_propagates_broker_errors",
+        "real_flush_takes_back_writes",
+    ),
+    with_sender(broken_senders.exits_when_refused, "real_flush_keeps_what_is_refused"),
+    with_sender(broken_senders.names_copies, "real_flush_keeps_what_is_refused"),
     with_sender(broken_senders.reaches_for_the_network, "send_needs_columns_only"),
     with_sender(
         broken_senders.waits_for_the_flush,

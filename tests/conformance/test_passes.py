@@ -178,6 +178,44 @@ def test_all_that_were_refused_must_be_named(
     assert all(words in reason for reason in reasons)
 
 
+def test_a_sender_that_remembers_a_refusal_is_told_so(
+    start: Start, kit_broker: RecordingBroker
+) -> None:
+    """As a circuit breaker does, which is not closed again for the next check."""
+    is_open: list[bool] = []
+
+    def send(cls: Any, signal: Any) -> None:
+        if is_open:
+            raise ConnectionError("the circuit is open")
+        try:
+            publish(signal.text)
+        except Exception:
+            is_open.append(True)
+            raise
+
+    results = results_of(start, kit_broker, send)
+
+    [name, *_] = failures_in(results)
+    assert "does it remember earlier calls?" in results[name].reason
+
+
+def test_a_sender_that_commits_when_it_is_refused_is_told_so(
+    start: Start, kit_broker: RecordingBroker
+) -> None:
+    def send(cls: Any, signal: Any) -> None:
+        try:
+            publish(signal.text)
+        except Exception:
+            cls.query.session.commit()
+            raise
+
+    results = results_of(start, kit_broker, send)
+
+    name = "check_real_flush_keeps_what_is_refused"
+    assert failures_in(results) == {name}
+    assert "must not commit the session" in results[name].reason
+
+
 def test_one_cause_is_one_failure(start: Start, kit_broker: RecordingBroker) -> None:
     def send(cls: Any, signal: Any) -> None:
         publish(signal.text)
@@ -190,7 +228,7 @@ def test_one_cause_is_one_failure(start: Start, kit_broker: RecordingBroker) -> 
     results = results_of(start, kit_broker, send, send_many)
 
     assert failures_in(results) == {ACCEPTED}
-    assert "4 messages were never confirmed" in results[ACCEPTED].reason
+    assert "5 messages were never confirmed" in results[ACCEPTED].reason
 
 
 def test_a_flush_at_each_commit_is_not_taken_for_a_wrapped_session(

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -43,6 +44,21 @@ class Refusing(sa.types.TypeDecorator[str]):
             raise TypeError("an address is needed")
 
         return value
+
+
+class Guid(sa.types.TypeDecorator[UUID]):
+    """As in SQLAlchemy's documentation."""
+
+    impl = sa.CHAR(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: UUID | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.hex
+
+    def process_result_value(
+        self, value: str | None, dialect: sa.Dialect
+    ) -> UUID | None:
+        return None if value is None else UUID(value)
 
 
 class Aware(sa.types.TypeDecorator[datetime]):
@@ -195,6 +211,18 @@ def test_a_type_that_insists_on_a_time_zone_gets_one(
 
     assert report.failures == []
     assert default_row(model, 3).at == datetime(2024, 1, 1, 0, 0, 3, tzinfo=UTC)
+
+
+def test_a_type_that_insists_on_an_identifier_gets_one(
+    start: Start, kit_broker: RecordingBroker
+) -> None:
+    db = Database()
+    model = signal_model(db, order_id=sa.Column(Guid, nullable=False))
+
+    report = check_signal_model(model, start(db), broker=kit_broker)
+
+    assert report.failures == []
+    assert default_row(model, 3).order_id == UUID(int=4)
 
 
 def test_a_function_that_raises_is_blamed(start: Start) -> None:

@@ -15,7 +15,7 @@ from ._rules import Candidate, Fault, rule
 RESERVED_NAMES = frozenset(dir(sa.Row)) - {"count", "index"}
 
 
-@rule(why="a row that lies in two tables is not gone when one of them is")
+@rule(why="a signal is found, and deleted, by the key of one table")
 def has_own_table_and_primary_key(candidate: Candidate) -> Fault | None:
     """Check that the model has exactly one table, and a primary key on it."""
     mapper = sa.inspect(candidate.model, raiseerr=False)

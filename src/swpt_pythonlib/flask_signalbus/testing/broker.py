@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from .comparing import is_among
+from .recorder import RunawayFlush
 
 #: Makes the exception to refuse with.
 ErrorFactory = Callable[[str], BaseException]
@@ -32,6 +36,7 @@ class _Log:
     offered: int = 0
     refuses: Callable[[int, Any], bool] = lambda position, message: False
     way: int = 0
+    patience: float = math.inf
     family: list[RecordingBroker] = field(default_factory=list)
 
 
@@ -152,7 +157,7 @@ class RecordingBroker:
         """
         log = self._log
         alone = len(parts) == 1 and not named
-        message = parts[0] if alone else (parts, named)
+        message = _as_is_now(parts[0]) if alone else (parts, named)
         position = log.offered
         log.offered += 1
         refusal = self._refuse(position) if log.refuses(position, message) else None
@@ -212,6 +217,9 @@ class RecordingBroker:
         return ways
 
     def _refuse(self, position: int) -> Refusal:
+        if len(self.refused) >= self._log.patience:
+            raise RunawayFlush(f"it was refused {len(self.refused)} times")
+
         ways = self._ways
         way = ways[min(self._log.way, len(ways) - 1)]
         refusal = way(f"The broker refused message number {position}.")
@@ -222,6 +230,21 @@ class RecordingBroker:
         log = self._log
         log.offered, log.refuses, log.way = 0, refuses, way
         log.refused.clear()
+
+
+@contextmanager
+def impatient(broker: RecordingBroker, refusals: int) -> Iterator[None]:
+    """Let a fake put an end to what it has refused so often."""
+    broker._log.patience = refusals
+    try:
+        yield
+    finally:
+        broker._log.patience = math.inf
+
+
+def _as_is_now(message: Any) -> Any:
+    """Return a copy of a message that its sender may go on to fill in anew."""
+    return copy(message) if type(message) in (dict, list, bytearray) else message
 
 
 def _raised(error: ErrorFactory, text: str) -> Refusal:

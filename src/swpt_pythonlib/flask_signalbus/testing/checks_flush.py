@@ -14,7 +14,7 @@ from .checks_senders import (
     check_one_accepted_message_per_row,
     check_send_does_not_end_the_flushing_transaction,
 )
-from .comparing import repeated
+from .comparing import is_among, repeated, shortened
 from .definition import check
 from .failures import expect
 from .harness import BURST, Harness
@@ -35,7 +35,7 @@ _SOME = BURST + 1
         check_one_accepted_message_per_row,
         check_send_does_not_end_the_flushing_transaction,
     ),
-    why="what works by itself may wait forever for what the flush has locked",
+    why="in a flush the row is deleted and locked, and bursts are of any size",
 )
 def check_real_flush_sends_and_deletes(harness: Harness) -> None:
     """Check that the send methods work in a flush: all is sent, and deleted."""
@@ -108,6 +108,7 @@ def _refuse_one(harness: Harness, position: int, way: int, healthy: RealFlush) -
 
     flush = RealFlush(harness, before=refuse, may_fail=True).run()
     broker.accept_everything()
+    _expect_own_signals(flush)
     where = (
         f"when a message of the signal at position {position} of {_SOME} was refused"
     )
@@ -116,9 +117,27 @@ def _refuse_one(harness: Harness, position: int, way: int, healthy: RealFlush) -
         not held_up,
         found=f"{len(held_up)} other rows stay {where}: {held_up}",
         expected="only the refused signal stays",
+        hint=f"the flush raised {flush.error!r}",
     )
     RealFlush(harness, may_fail=True).run()
     _expect_nothing_lost(harness, flush, healthy, where=where)
+
+
+def _expect_own_signals(flush: RealFlush) -> None:
+    """Expect that what a bulk sender names as refused is what it was given."""
+    for call in flush.calls:
+        if call.is_bulk and isinstance(call.error, SignalsRefused):
+            strangers = [
+                each for each in call.error.refused if not is_among(each, call.signals)
+            ]
+            expect(
+                not strangers,
+                found=f"'SignalsRefused' names {shortened(strangers[:1])}, which the"
+                f" method has not received",
+                expected="the very objects that were refused",
+                hint="no copies, keys, or instances of the model; as it is, all"
+                " signals of the burst are sent again",
+            )
 
 
 def _left(harness: Harness, keys: Sequence[Key]) -> list[Key]:
@@ -160,6 +179,7 @@ def _refuse_all(harness: Harness, way: int) -> None:
     flush = RealFlush(harness, may_fail=True).run()
     broker.accept_everything()
 
+    _expect_own_signals(flush)
     left = _left(harness, keys)
     expect(
         left == list(keys) and flush.error is not None,

@@ -15,7 +15,7 @@ from .comparing import is_among
 from .definition import check
 from .failures import Finding
 from .harness import Harness
-from .sending import SEAM, call, messages_of
+from .sending import SEAM, STATE, as_in_a_burst, call, messages_of
 
 
 @check(
@@ -79,9 +79,9 @@ def _expect_error(
     broker.sent.clear()
     error: BaseException | None = None
     try:
-        with harness.app.app_context():
+        with as_in_a_burst(harness):
             call(harness, signals, sender=sender)
-    except (Finding, KeyboardInterrupt, SystemExit):
+    except (Finding, KeyboardInterrupt):
         raise
     except BaseException as exc:
         error = exc
@@ -92,6 +92,7 @@ def _expect_error(
                 found=f"{sender} {_end_of(error)} before the broker fake could refuse"
                 f" {refused}",
                 expected="the same as with a broker that accepts, up to the refusal",
+                hint=STATE,
             )
         )
     if error is None and len(broker.sent) < count:

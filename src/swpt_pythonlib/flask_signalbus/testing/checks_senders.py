@@ -10,11 +10,18 @@ from .comparing import difference, repeated, same_messages, shortened
 from .definition import check
 from .failures import expect
 from .harness import Harness
-from .sending import NOT_CALLED, SEAM, messages_of, send, unconfirmed
+from .sending import (
+    NOT_CALLED,
+    SEAM,
+    as_in_a_burst,
+    messages_of,
+    send,
+    unconfirmed,
+)
 from .subject import Need
 
-#: How many signals a send method gets.
-FEW = 4
+#: How many signals a send method gets; not a multiple of the size of any batch.
+FEW = 5
 BROKER: tuple[Need, ...] = ("broker",)
 
 
@@ -53,7 +60,10 @@ def _expect_messages(
 ) -> None:
     brief, hint = _trouble_with_the_fake(harness)
     if messages and not brief:
-        hint = "does one message carry several signals? let the fake take them apart"
+        hint = (
+            "is the last batch sent, too? does one message carry several signals? let"
+            " the fake take them apart"
+        )
     expect(
         len(messages) >= count,
         found=f"the broker accepted {len(messages)} messages by '{sender}'",
@@ -127,7 +137,7 @@ def check_send_does_not_end_the_flushing_transaction(harness: Harness) -> None:
     """Check that the send methods neither commit nor roll back the session."""
     signals = harness.as_sent(FEW)
     for sender in senders_of(harness.model):
-        with harness.app.app_context():
+        with as_in_a_burst(harness):
             session = harness.db.session()
             session.connection(bind_arguments={"mapper": harness.model})
             before = session.get_transaction()

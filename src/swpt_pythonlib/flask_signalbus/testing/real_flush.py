@@ -13,12 +13,17 @@ from .._rules import Fault
 from .failures import Finding
 from .harness import BURST, Harness
 from .recorder import RunawayFlush
-from .sending import guarded
+from .sending import STATE, guarded
 
 #: Statements are the sender's own business here; they only have to end.
 _STATEMENTS_PER_ROW = 1000
 
 _CALLS = 1000
+
+_LOCKED = (
+    "in a flush, the row is deleted and locked by the transaction of db.session; who"
+    " writes to it on another connection waits forever"
+)
 
 
 class Enough(GeneratorExit):
@@ -155,7 +160,6 @@ class RealFlush:
             Fault(
                 found=f"in a real flush, {culprit} raised {error!r}",
                 expected="the same as when it is called by itself",
-                hint="in a flush, the row is deleted and locked by the transaction of"
-                " db.session; who writes to it on another connection waits forever",
+                hint=_LOCKED if self._harness.broker.offered else STATE,
             )
         ) from error

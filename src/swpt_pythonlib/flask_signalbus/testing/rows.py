@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
@@ -148,24 +149,27 @@ def sample(column_type: TypeEngine[Any], i: int) -> Any:
         if isinstance(column_type, known):
             return value(column_type, i)
     if isinstance(column_type, sa.types.TypeDecorator):
-        return _decorated(column_type, sample(column_type.impl_instance, i))
+        return _decorated(column_type, sample(column_type.impl_instance, i), i)
 
     raise LookupError(f"There is no sample value for the type '{column_type!r}'.")
 
 
-def _decorated(column_type: sa.types.TypeDecorator[Any], value: Any) -> Any:
-    """Return a moment with a time zone if the type insists on one."""
-    if not isinstance(value, datetime) or value.tzinfo is not None:
-        return value
-
-    try:
-        column_type.process_bind_param(value, DefaultDialect())
-    except NotImplementedError:
-        return value
-    except Exception:
-        return value.replace(tzinfo=UTC)
+def _decorated(column_type: sa.types.TypeDecorator[Any], value: Any, i: int) -> Any:
+    """Return the value, or what such types are often made for, if that is refused."""
+    others: list[Any] = [uuid.UUID(int=i + 1)]
+    if isinstance(value, datetime):
+        others.insert(0, value.replace(tzinfo=UTC))
+    for each in (value, *others):
+        with suppress(Exception):
+            _bind(column_type, each)
+            return each
 
     return value
+
+
+def _bind(column_type: sa.types.TypeDecorator[Any], value: Any) -> None:
+    with suppress(NotImplementedError):
+        column_type.process_bind_param(value, DefaultDialect())
 
 
 def default_row(model: type[Any], i: int, **values: Any) -> Any:

@@ -2,35 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
 
+from .._lazy import has_not_run
 from .._models import BULK_SENDER
 from .._rules import Fault
+from .._sessions import Record, owned_transaction
+from .broker import impatient
 from .definition import version_of
 from .failures import Finding
 from .harness import Harness
 from .network import NetworkGuard, ReachedNetwork
+from .recorder import RunawayFlush
 
 #: A suite that is frozen at an earlier release gets no new failures.
 _GUARDED_SINCE = (1, 1)
 
 #: What is said of a send method that has not asked the fake.
 NOT_CALLED = "the broker fake was not called"
-SEAM = f"{NOT_CALLED}: does it stand where the model publishes?"
+SEAM = (
+    f"{NOT_CALLED}: does it stand where the model publishes, and is it called before"
+    f" the method returns? (as in a flush, the row is not in the table any more)"
+)
+
+#: What a send method may have to do with its earlier calls.
+STATE = (
+    "does it remember earlier calls? a flush that has failed sends a signal again, and"
+    " a broker that has refused may be back; let a fixture reset what it remembers"
+)
 
 _STAYS = "what cannot be sent stays in the table, and is tried again by each flush"
 _COLUMNS_ONLY = "the object has columns only: no methods, no relationships"
 _ANSWER = "is that the answer of the broker fake? pass RecordingBroker(answer=…)"
 
+#: How often a send method may be refused before it must have given up.
+_REFUSALS = 1000
+
+
+class _TakenBack(BaseException):
+    """What a send method has written is not to be committed."""
+
+
+@contextmanager
+def as_in_a_burst(harness: Harness) -> Iterator[None]:
+    """Own the transaction of the session, which atomic blocks join; roll it back."""
+    session = harness.db.session
+    with (
+        harness.app.app_context(),
+        suppress(_TakenBack),
+        owned_transaction(session, Record()),
+    ):
+        yield
+        raise _TakenBack
+
 
 def guarded(harness: Harness, call: Callable[..., Any], *args: Any) -> Any:
-    """Call a send method; let it reach nothing but the fake.
+    """Call a send method; let it reach nothing but the fake, and that not forever.
 
     :raises Finding: If it has tried to.
     """
+    try:
+        with impatient(harness.broker, _REFUSALS):
+            return _guarded(harness, call, *args)
+    except RunawayFlush as exc:
+        raise Finding(
+            Fault(
+                found=f"a send method does not give up: {exc}",
+                expected="an exception after a few attempts",
+                hint="each flush tries again what is still pending",
+            ),
+            why="it holds up all other signals, and keeps their transaction open",
+        ) from exc
+
+
+def _guarded(harness: Harness, call: Callable[..., Any], *args: Any) -> Any:
     release = harness.release
     if release is not None and version_of(release) < _GUARDED_SINCE:
         return call(*args)
@@ -59,7 +108,7 @@ def _reached_network(addresses: list[str]) -> Finding:
 
 
 def send(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
-    """Call a send method in the current application context.
+    """Call a send method, see :func:`as_in_a_burst`.
 
     :raises Finding: If it raises an exception.
     """
@@ -74,12 +123,24 @@ def send(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
 def call(harness: Harness, signals: Iterable[Any], *, sender: str) -> None:
     """Call a send method, and let its errors pass."""
     method = getattr(harness.model, sender)
-    if sender == BULK_SENDER:
-        guarded(harness, method, signals)
-        return
+    for argument in [signals] if sender == BULK_SENDER else signals:
+        result = guarded(harness, method, argument)
+        if has_not_run(result):
+            # Or else Python complains, too.
+            with suppress(AttributeError):
+                result.close()
+            raise _has_not_run(sender, result)
 
-    for signal in signals:
-        guarded(harness, method, signal)
+
+def _has_not_run(sender: str, result: object) -> Finding:
+    return Finding(
+        Fault(
+            found=f"'{sender}' returned a {type(result).__name__}, which nobody runs",
+            expected="a method that sends, and returns",
+            hint="asyncio.run(…) runs a coroutine",
+        ),
+        why="its body never runs, so nothing is sent",
+    )
 
 
 def messages_of(
@@ -87,7 +148,7 @@ def messages_of(
 ) -> list[object]:
     """Send signals, and return what the broker accepted."""
     harness.broker.forget()
-    with harness.app.app_context():
+    with as_in_a_burst(harness):
         send(harness, signals, sender=sender)
     return harness.broker.comparable()
 
@@ -112,7 +173,7 @@ def _reads_more_than_columns(exc: BaseException) -> bool:
 
 def _hint(harness: Harness, exc: BaseException, *, is_asked: bool) -> str:
     if _reads_more_than_columns(exc):
-        return _COLUMNS_ONLY
+        return f"{_COLUMNS_ONLY}; its columns: {', '.join(harness.table.attributes)}"
     if is_asked and isinstance(exc, AttributeError | TypeError):
         return f"it does not get on with an answer: {_ANSWER}"
     if is_asked:

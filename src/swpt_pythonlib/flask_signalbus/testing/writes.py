@@ -67,8 +67,9 @@ class Writes:
 
     def _note(self, engine: Engine, connection: Connection, *args: Any) -> None:
         _, statement, _, context, _ = args
+        # Not 'is': the ORM's statements are about copies, which are equal.
         table = self._written_to(statement, context)
-        if table is None or table is self._own or (engine, table) in self._original:
+        if table is None or table == self._own or (engine, table) in self._original:
             return
 
         # On this very connection: in memory, there is no other one.
