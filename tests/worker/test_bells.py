@@ -21,7 +21,13 @@ from support.capabilities import KILL_OTHERS
 from support.models import Account, Note, Pair, Parcel, Sends, db
 from support.own_models import OwnModel, model_of
 from support.signatures import AppFactory, DBFactory, Record
-from swpt_pythonlib.flask_signalbus import SignalBus, _bells, _ears, _ringing
+from swpt_pythonlib.flask_signalbus import (
+    SignalBus,
+    _bells,
+    _ears,
+    _open_ears,
+    _ringing,
+)
 from swpt_pythonlib.flask_signalbus._bells import Bell, bell_for
 
 #: Nothing that is waited for takes so long, unless it is missed.
@@ -650,7 +656,7 @@ def test_a_bell_survives_an_outage_of_days(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """W6: however often it has failed to connect; there is an end of all floats."""
-    monkeypatch.setattr(_ears, "_CONNECTING_PAUSES", (1e-9, 1e-9))
+    monkeypatch.setattr(_open_ears, "_CONNECTING_PAUSES", (1e-9, 1e-9))
     db.engine.dispose()
     with outage(db.engine):
         bell = make_bell()
@@ -727,7 +733,7 @@ def test_no_connection_is_trusted_for_ever(
     sa.event.listen(db.engine, "connect", lambda *args: opened.append(args[0]))
     after_an_hour = time.monotonic() + 3600
     with monkeypatch.context() as patch:
-        patch.setattr(_ears, "monotonic", lambda: after_an_hour)
+        patch.setattr(_open_ears, "monotonic", lambda: after_an_hour)
 
         assert rings(bell)
 
@@ -766,7 +772,7 @@ def test_it_is_told_once_that_listen_gets_lost(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """W6, F18: and not each time that the connection is replaced."""
-    monkeypatch.setattr(_ears, "_LONGEST_TRUST", 0.0)
+    monkeypatch.setattr(_open_ears, "_LONGEST_TRUST", 0.0)
     monkeypatch.setattr(_ears.Listening, "hears_echo", lambda *_: False)
 
     bell = make_bell()

@@ -11,9 +11,10 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine
 from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
 
-from ._ears import OpenEar, wait_for
+from ._ears import wait_for
 from ._flushable import signal_table_of
 from ._models import Model, SignalTable
+from ._open_ears import OpenEar
 from ._ringing import committed, table_name, wakes_up
 from ._sources import bind_for_writes
 

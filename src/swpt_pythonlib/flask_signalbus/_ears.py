@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from logging import DEBUG, WARNING
 from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 from typing import Any, Protocol
@@ -23,34 +22,25 @@ from sqlalchemy.exc import DBAPIError
 
 from ._dialects import traits_of
 from ._drivers import (
-    close_at_once,
-    hears_rings,
-    prepare_nothing,
     read_at_once,
     rings_on,
     socket_of,
     wait_for_no_lock,
 )
 from ._errors import has_code
-from ._logs import logger
 from ._models import SignalTable
 from ._ringing import is_meant_for, table_name
 from ._statements import statements_on
 
 #: How soon an ear is asked again, in seconds. One that has a socket need not be; but
 #: nothing else notices in the meantime that the worker is to stop.
-_LISTENING_PAUSE = 0.05
+LISTENING_PAUSE = 0.05
 _WATCHING_PAUSE = 0.03
 #: How soon the tables are looked at again, when something has come, and when nothing
 #: has come for a while.
 _PROBING_PAUSES = (0.02, 0.1)
 #: Up to which number signals are counted.
 _COUNTED = 1000
-#: How soon to connect again, after a failure, and after many in a row.
-_CONNECTING_PAUSES = (0.5, 30.0)
-#: A connection that has died without a word, or that is still open to a server that is
-#: no longer the one, is as silent as any other. It is replaced after so many seconds.
-_LONGEST_TRUST = 300.0
 #: How long a ring of ours may take.
 _LONGEST_ECHO = 1.0
 
@@ -76,7 +66,7 @@ class Ear(Protocol):
 class Listening:
     """Hears the rings of the transactions that record (PostgreSQL)."""
 
-    pause = _LISTENING_PAUSE
+    pause = LISTENING_PAUSE
 
     def __init__(self, connection: Connection, tables: Sequence[SignalTable]) -> None:
         listen = traits_of(connection.dialect).listen
@@ -182,121 +172,6 @@ class Watching:
             self._counts = self._connection.execute(self._query).one()
         self._versions = versions
         return any(now > then for now, then in zip(self._counts, before, strict=True))
-
-
-class OpenEar:
-    """An ear on a connection of its own, which is opened again when it is lost.
-
-    It never raises. While the database cannot be reached, it hears nothing.
-
-    :param tables: The tables of the signals, all in the database of the engine.
-    """
-
-    def __init__(self, engine: Engine, tables: Sequence[SignalTable]) -> None:
-        self._engine = engine
-        self._tables = tables
-        self._connection: Connection | None = None
-        self._ear: Ear | None = None
-        self._failures = 0
-        self._has_been_open = self._has_lost_listen = False
-        self._opens_at = self._renewed_at = 0.0
-        self._open()
-
-    @property
-    def pause(self) -> float:
-        """How many seconds later to ask again."""
-        return _LISTENING_PAUSE if self._ear is None else self._ear.pause
-
-    @property
-    def socket(self) -> int | None:
-        """What becomes readable when there is something to be heard."""
-        return None if self._ear is None else self._ear.socket
-
-    def hears(self) -> bool:
-        """Tell whether signals may have been recorded since the last call."""
-        if self._ear is not None and monotonic() >= self._renewed_at:
-            self.close()
-        if self._ear is None:
-            # What has come in the meantime was missed.
-            return monotonic() >= self._opens_at and self._open()
-
-        try:
-            return self._ear.hears()
-        # Errors of drivers have no base of their own.
-        except Exception as error:
-            self._note_failure(error)
-            return False
-
-    def close(self) -> None:
-        """Close the connection."""
-        connection, self._connection, self._ear = self._connection, None, None
-        if connection is not None:
-            close_at_once(connection)
-
-    def _open(self) -> bool:
-        try:
-            self._connection = self._connect()
-            ear = self._ear_on(self._connection)
-            # Or else what fails at each look would be told of as over in between.
-            ear.hears()
-        except Exception as error:
-            self._note_failure(error)
-            return False
-
-        self._ear, self._has_been_open = ear, True
-        if self._failures:
-            logger.info("Signals that are recorded wake the worker up again.")
-        self._failures = 0
-        self._renewed_at = monotonic() + _LONGEST_TRUST
-        return True
-
-    def _connect(self) -> Connection:
-        if self._has_been_open:
-            # Nor is that of the passes, which may be as old, to be trusted any longer.
-            with self._engine.connect() as connection:
-                connection.invalidate()
-        connection = self._engine.connect()
-        # A real transaction is what SQLite reads in.
-        if traits_of(connection.dialect).begin is None:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        # The pool may have no more than one for the passes.
-        connection.detach()
-        prepare_nothing(connection)
-        return connection
-
-    def _ear_on(self, connection: Connection) -> Ear:
-        traits = traits_of(connection.dialect)
-        if traits.data_version is not None:
-            return Watching(connection, self._tables)
-
-        if traits.listen is not None and hears_rings(connection):
-            ear = Listening(connection, self._tables)
-            if ear.hears_echo(self._engine):
-                return ear
-            # Once, and not whenever the connection is replaced.
-            level = DEBUG if self._has_lost_listen else WARNING
-            self._has_lost_listen = True
-            logger.log(
-                level,
-                "LISTEN does not work on this connection, as behind a pooler of"
-                " transactions; the worker looks at the tables instead.",
-            )
-
-        return Probing(connection, self._tables)
-
-    def _note_failure(self, error: Exception) -> None:
-        if not self._failures:
-            logger.warning(
-                "Signals that are recorded do not wake the worker up for now: %s",
-                " ".join(str(error).split()),
-            )
-        shortest, longest = _CONNECTING_PAUSES
-        # The exponent is bounded, since a float is.
-        grown = shortest * 2.0 ** min(self._failures, 64) if self._failures else 0.0
-        pause = min(longest, grown)
-        self._opens_at = monotonic() + pause
-        self._failures += 1
-        self.close()
 
 
 def wait_for(sockets: Sequence[int], seconds: float) -> None:
