@@ -88,16 +88,19 @@ class KeyOrder:
 
     @property
     def integer_types(self) -> list[str]:
-        """What the parts of a key are in the database; none if not all are integers.
+        """What holds the parts of a key, if all of them are plain integers.
 
-        Nor if the database is given anything but plain integers.
+        A column may be widened while a worker runs.
         """
         is_plain = all(
             isinstance(type_, Integer) and process is None
             for type_, process in zip(self._declared, self._processors, strict=True)
         )
-        types = [real or "BIGINT" for real in self._types]
-        return types if is_plain and all(map(_INTEGER.match, types)) else []
+        types = [real or "bigint" for real in self._types]
+        if not (is_plain and all(map(_INTEGER.match, types))):
+            return []
+
+        return ["BIGINT UNSIGNED" if "unsigned" in t else "BIGINT" for t in types]
 
     def equals(self, bound: str) -> ColumnElement[bool]:
         """Return the condition that the key is the one named ``bound``."""
