@@ -9,13 +9,12 @@ from benchmarks import experiments, machine, plots, tables
 from benchmarks.databases import BACKENDS, outbox
 from benchmarks.environments import environment
 from benchmarks.experiments import Bench, Series
+from benchmarks.pages import BUILD, PUBLISHED
 from benchmarks.results import Results
 from benchmarks.scale import FLUSHERS, FULL, QUICK
 from benchmarks.targets import verdicts
-from benchmarks.workers import ROOT, Worker, program, working
+from benchmarks.workers import Worker, program, working
 
-BUILD = ROOT / "build"
-PUBLISHED = ROOT / "docs" / "_generated" / "benchmarks"
 # SQLAlchemy 1.4 does not support psycopg 3.
 UNKNOWN_TO_PREDECESSOR = {"postgresql+psycopg"}
 
@@ -56,7 +55,7 @@ def _arguments() -> argparse.Namespace:
         help="the names of databases",
     )
     options = parser.parse_args()
-    options.output = options.output or (BUILD / "bench" if options.quick else PUBLISHED)
+    options.output = options.output or (BUILD if options.quick else PUBLISHED)
     return options
 
 

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from benchmarks import experiments
 from benchmarks.databases import BACKENDS, Outbox, outbox
 from benchmarks.experiments import Bench, Series
+from benchmarks.pages import publish
 from benchmarks.results import Results
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.tables import burst_table, comparison_table
-from benchmarks.wakeups import BUILD, PUBLISHED
 from benchmarks.workers import program, working
 from servers.relay import relayed
 
@@ -62,12 +62,8 @@ def main() -> None:
                 for driver in backend.drivers:
                     results.series.extend(_measure(signals, driver, scale))
 
-    notice = ".. Written by 'make bench'; don't edit.\n"
-    text = "\n".join([notice, burst_table(results), comparison_table(results)])
-    folder = BUILD if options.quick else PUBLISHED
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "distance.rst").write_text(text)
-    print(text)
+    text = "\n".join([burst_table(results), comparison_table(results)])
+    publish("distance", text, is_rough=options.quick)
 
 
 if __name__ == "__main__":

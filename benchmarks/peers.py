@@ -25,7 +25,7 @@ from benchmarks.databases import BACKENDS, Outbox, outbox
 from benchmarks.experiments import Say, progress
 from benchmarks.findings import Findings, table
 from benchmarks.outboxes import BURST, OURS, PEERS, Entrant, enter
-from benchmarks.wakeups import BUILD, PUBLISHED
+from benchmarks.pages import publish
 from benchmarks.workers import Process
 
 #: How many messages are pending when a worker is killed, and which one it sends then.
@@ -226,7 +226,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="measure little, roughly")
     options = parser.parse_args()
     scale = QUICK if options.quick else FULL
-    folder = BUILD if options.quick else PUBLISHED
     load, *_ = os.getloadavg()
 
     (backend,) = (each for each in BACKENDS if each.name == "PostgreSQL")
@@ -238,11 +237,8 @@ def main() -> None:
             f"them when this began."
         )
 
-    notice = ".. Written by 'make bench'; don't edit.\n"
-    text = "\n".join([notice, table(findings), machine, ""])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "peers.rst").write_text(text)
-    print(text)
+    text = "\n".join([table(findings), machine, ""])
+    publish("peers", text, is_rough=options.quick)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from benchmarks.contestants.signalbus import (
     declare_signal,
 )
 from benchmarks.databases import BACKENDS, Backend, outbox
+from benchmarks.pages import publish
 from benchmarks.results import driver_name
 from benchmarks.tables import list_table
-from benchmarks.wakeups import BUILD, PUBLISHED
 
 COUNT = 1000
 TEXT = "confirmation of order number 0000000 to a customer"
@@ -139,8 +139,7 @@ class Findings:
 
 def table(findings: Iterable[Findings]) -> str:
     header = ["Database", *TITLES.values()]
-    notice = ".. Written by 'make bench'; don't edit.\n\n"
-    return notice + list_table(header, [found.row() for found in findings])
+    return list_table(header, [found.row() for found in findings])
 
 
 def _measure(backends: Iterable[Backend], rounds: int) -> Iterator[Findings]:
@@ -165,10 +164,7 @@ def main() -> int:
     backends = (backend for backend in BACKENDS if backend.name in options.only)
     findings = list(_measure(backends, rounds=10 if options.quick else 50))
 
-    folder = BUILD if options.quick else PUBLISHED
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recording.rst").write_text(table(findings))
-    print(table(findings))
+    publish("recording", table(findings), is_rough=options.quick)
     ours = ("signalbus", "atomic")
     is_good = all(found.ratio(name) <= TARGET for found in findings for name in ours)
     return 0 if is_good else 1

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.databases import BACKENDS, Outbox, outbox
+from benchmarks.pages import publish
 from benchmarks.results import driver_name
 from benchmarks.tables import list_table
-from benchmarks.workers import ROOT, Process, processes, program
-
-BUILD = ROOT / "build" / "bench"
-PUBLISHED = ROOT / "docs" / "_generated" / "benchmarks"
+from benchmarks.workers import Process, processes, program
 
 REPEAT = 30
 #: Milliseconds from commit to send, in the median.
@@ -144,8 +142,7 @@ def table(findings: Sequence[Findings]) -> str:
         "One recorder, on / off",
         f"{RECORDERS} recorders, on / off",
     ]
-    notice = ".. Written by 'make bench'; don't edit.\n\n"
-    return notice + list_table(header, [found.row() for found in findings])
+    return list_table(header, [found.row() for found in findings])
 
 
 def main() -> int:
@@ -156,7 +153,6 @@ def main() -> int:
     )
     options = parser.parse_args()
     rounds, seconds = (20, 30) if options.quick else (50, 60)
-    folder = BUILD if options.quick else PUBLISHED
 
     findings = []
     for backend in BACKENDS:
@@ -168,9 +164,7 @@ def main() -> int:
                         measure(signals, driver, rounds=rounds, seconds=seconds)
                     )
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "wakeups.rst").write_text(table(findings))
-    print(table(findings))
+    publish("wakeups", table(findings), is_rough=options.quick)
     return 0 if all(found.is_good for found in findings) else 1
 
 

@@ -35,14 +35,7 @@ class Worker:
     """A contestant in its own process, connected to one database."""
 
     def __init__(self, program: Sequence[str]) -> None:
-        self._process = subprocess.Popen(
-            program,
-            cwd=ROOT,
-            env=ENVIRON,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = _started(program)
         self.versions: dict[str, str] = self._read()["versions"]
 
     def order(self, burst: int, pause: float = 0.0) -> None:
@@ -90,14 +83,7 @@ class Process:
     """A process that is told lines, and says lines, when it likes to."""
 
     def __init__(self, program: Sequence[str]) -> None:
-        self._process = subprocess.Popen(
-            program,
-            cwd=ROOT,
-            env=ENVIRON,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = _started(program)
         # An empty one says that there will be no more.
         self._lines: Queue[str] = Queue()
         self._listener = Thread(target=self._listen, daemon=True)
@@ -152,6 +138,17 @@ def processes(programs: Iterable[Sequence[str]]) -> Iterator[list[Process]]:
             found.append(Process(each))
             stack.callback(found[-1].end)
         yield found
+
+
+def _started(program: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        program,
+        cwd=ROOT,
+        env=ENVIRON,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def program(
