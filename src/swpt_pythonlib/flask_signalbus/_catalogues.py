@@ -83,6 +83,20 @@ def quoted(dialect: Dialect, *names: str | None) -> str:
     return ".".join(quote(name) for name in names if name)
 
 
+def name_on(connection: Connection, table: Table) -> str:
+    """Return the quoted name of a table, with its schema."""
+    return quoted(connection.dialect, connection.schema_for_object(table), table.name)
+
+
+def names_of(connection: Connection, table: Table) -> dict[str, str | None]:
+    """Return the parameters by which a query can refer to a table.
+
+    They are the quoted name ``:table``, ``:name``, and ``:schema``, which may be null.
+    """
+    schema = connection.schema_for_object(table)
+    return {"table": name_on(connection, table), "name": table.name, "schema": schema}
+
+
 def as_text(sql: str) -> str:
     """Return a part of a text, in which a colon would begin a bind."""
     return sql.replace(":", r"\:")
@@ -219,9 +233,7 @@ _TYPES = {
 }
 
 
-def types_of(
-    connection: Connection, table: Table, schema: str | None
-) -> dict[str, str]:
+def types_of(connection: Connection, table: Table) -> dict[str, str]:
     """Return the types of columns, as the database writes them, if they matter to it.
 
     Names that do not differ by case are in lower case.
@@ -230,6 +242,4 @@ def types_of(
     if query is None:
         return {}
 
-    qualified = quoted(connection.dialect, schema, table.name)
-    names = {"table": qualified, "name": table.name, "schema": schema}
-    return dict(map(tuple, connection.execute(query, names)))
+    return dict(map(tuple, connection.execute(query, names_of(connection, table))))

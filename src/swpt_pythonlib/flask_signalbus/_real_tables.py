@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapper, Session, scoped_session
 
+from ._catalogues import name_on
 from ._models import Model, SignalTable
-from ._reflection import answers_about, name_on
+from ._reflection import answers_about
 from ._rules import Fault, Rule, rule
 
 

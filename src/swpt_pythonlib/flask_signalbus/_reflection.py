@@ -20,7 +20,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.schema import CreateIndex
 
-from ._catalogues import PRIMARY, indexes_of, plain_dialect, quoted, types_of
+from ._catalogues import (
+    PRIMARY,
+    indexes_of,
+    names_of,
+    plain_dialect,
+    types_of,
+)
 from ._catalogues import Index as CatalogueIndex
 from ._dialects import traits_of
 from ._logs import facts, logger
@@ -102,11 +108,6 @@ def forget_facts(connection: Connection) -> None:
     _KNOWN.pop(connection.dialect, None)
 
 
-def name_on(connection: Connection, table: Table) -> str:
-    """Return the quoted name of a table, with its schema."""
-    return quoted(connection.dialect, connection.schema_for_object(table), table.name)
-
-
 def is_view(table: Table, connection: Connection) -> bool:
     """Tell whether there is a view in the place of a table."""
     schema = connection.schema_for_object(table)
@@ -116,15 +117,12 @@ def is_view(table: Table, connection: Connection) -> bool:
 def answers_about(table: Table, query: str | None, connection: Connection) -> list[Any]:
     """Ask the database about a table, if it can be asked that.
 
-    :param query: It may refer to the quoted name ``:table``, to ``:name``, and to
-        ``:schema``, which may be null.
+    :param query: It may refer to the table by the parameters of ``names_of``.
     """
     if query is None:
         return []
 
-    schema = connection.schema_for_object(table)
-    names = {"table": name_on(connection, table), "name": table.name, "schema": schema}
-    return list(connection.scalars(text(query), names))
+    return list(connection.scalars(text(query), names_of(connection, table)))
 
 
 def _reflect(signals: SignalTable, connection: Connection) -> TableFacts:
@@ -140,9 +138,7 @@ def _reflect(signals: SignalTable, connection: Connection) -> TableFacts:
     else:
         _warn(signals, connection)
 
-    types = types_of(
-        connection, signals.table, connection.schema_for_object(signals.table)
-    )
+    types = types_of(connection, signals.table)
     return replace(
         facts,
         types=tuple(types.get(c) or types.get(c.lower()) for c in facts.key),

@@ -17,10 +17,11 @@ from sqlalchemy import (
     text,
 )
 
+from ._catalogues import name_on
 from ._deletions import Claim, Parameters, Rows, Target
 from ._keys import Key, KeyOrder
 from ._models import SignalTable
-from ._reflection import TableFacts, facts_of, name_on
+from ._reflection import TableFacts, facts_of
 from ._strategies import build_claim
 
 
